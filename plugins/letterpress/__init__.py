@@ -1,0 +1,1 @@
+"""Everything that Airflow and the services import."""
