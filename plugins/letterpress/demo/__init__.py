@@ -1,0 +1,1 @@
+"""What the embedded default runs against: a demo shop and a local e-mail service provider."""
