@@ -1,0 +1,66 @@
+# `make help` explains every target. Settings are environment variables, see README.md.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+# uv from the machine, else one of the project's own in .uv/.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+PYTHON := .venv/bin/python
+LETTERPRESS := $(PYTHON) -m letterpress.operations
+DESTINATION ?= local_esp
+
+.PHONY: help setup run down ui shop next-day report sync publish-list publish-rollback test test-slow lint format bench
+
+help: ## Explain every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.uv/bin/uv:
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	    $$python -m venv .uv && .uv/bin/python -m pip install --quiet 'uv>=0.7' && exit 0; fi; done; \
+	  echo "make: expected Python 3.11 to 3.13 with venv, found none; next step: install one, or uv" >&2; exit 1
+
+setup: $(filter .uv/bin/uv,$(UV)) ## Install what the lock file pins into .venv
+	@$(UV) sync --frozen --quiet
+
+run: setup ## Run the whole line on the demo shop (and Online Retail), report, leave the UI up
+	@$(LETTERPRESS) run
+
+down: ## Stop exactly what `make run` started
+	@$(LETTERPRESS) down
+
+ui: setup ## Start the services (Airflow, demo shop, local ESP) without running the line
+	@$(LETTERPRESS) ui
+
+shop: setup ## Serve the demo shop alone, in the foreground
+	@$(PYTHON) -m letterpress.demo.shop
+
+next-day: ## Advance the demo shop's clock: DAYS=1
+	@$(LETTERPRESS) next-day --days $(or $(DAYS),1)
+
+report: ## Print the report of what stands now
+	@$(LETTERPRESS) report
+
+sync: ## Sync to DESTINATION=local_esp through Airflow; DRY_RUN=1 only prints the plan
+	@$(LETTERPRESS) sync $(DESTINATION) $(if $(DRY_RUN),--dry-run)
+
+publish-list: ## List the published versions
+	@$(LETTERPRESS) publish-list
+
+publish-rollback: ## Go back to the version before: CHANNEL=activation|features [TO=version]
+	@$(LETTERPRESS) publish-rollback $(or $(CHANNEL),activation) $(if $(TO),--to $(TO))
+
+test: setup ## Pass the everyday tests
+	@$(PYTHON) -m pytest -q
+
+test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through a real Airflow
+	@$(PYTHON) -m pytest -q -m slow
+
+lint: setup ## Ruff and SQLFluff
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/sqlfluff lint dbt_project
+
+format: setup ## Format Python and SQL
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+bench: setup ## Measure what benchmarks/README.md says
+	@for file in benchmarks/*.py; do $(PYTHON) $$file; done

@@ -1,0 +1,1 @@
+"""What `make run` does: start the services, run the line through Airflow, report."""

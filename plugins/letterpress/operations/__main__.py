@@ -1,0 +1,185 @@
+"""The commands behind the Makefile: run, down, ui, next-day, report, sync, publish-list, publish-rollback."""
+
+import argparse
+import logging
+import os
+import sys
+
+import httpx
+from pydantic import ValidationError
+from rich.console import Console
+
+from letterpress.operations import services
+from letterpress.operations.airflow_client import AirflowClient
+from letterpress.operations.environment import environment, passwords_file, secret
+from letterpress.operations.line import LineFailed, run_line, stages
+from letterpress.settings import Settings, settings
+from letterpress.warehouse.database import WRITER_POOL
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def tell(line: str) -> None:
+    """One line of progress."""
+    console.print(f"  {line}", markup=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what it says, 1 when something failed, 2 for unusable arguments."""
+    parser = argparse.ArgumentParser(prog="letterpress", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "down", "ui", "report", "publish-list"):
+        commands.add_parser(name)
+    commands.add_parser("next-day").add_argument("--days", type=int, default=1)
+    sync = commands.add_parser("sync")
+    sync.add_argument("destination")
+    sync.add_argument("--dry-run", action="store_true")
+    back = commands.add_parser("publish-rollback")
+    back.add_argument("channel", choices=("features", "activation"))
+    back.add_argument("--to")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return COMMANDS[chosen.command](settings(), chosen)
+    except ValidationError as error:
+        for one in error.errors():
+            name = "LETTERPRESS_" + "_".join(str(part) for part in one["loc"]).upper()
+            console.print(f"{name}: {one['msg']}; next step: mend this environment variable", style="red")
+        return 2
+    except (
+        services.PortTaken,
+        services.StartFailed,
+        LineFailed,
+        LookupError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+
+
+def run(config: Settings, chosen: argparse.Namespace) -> int:
+    """Start the services, run the line through Airflow, print the report."""
+    from letterpress.operations import report
+
+    client = _start(config)
+    before = report.snapshot(config)
+    console.print("Running the line", style="bold")
+    result = run_line(client, config, tell=tell)
+    text = report.render(config, before=before, line=result)
+    console.print(text)
+    return 0
+
+
+def ui(config: Settings, chosen: argparse.Namespace) -> int:
+    """Start the services alone."""
+    from letterpress.operations import report
+
+    _start(config)
+    console.print(report.where_to_look(config))
+    return 0
+
+
+def down(config: Settings, chosen: argparse.Namespace) -> int:
+    """Stop what was started."""
+    services.stop_all(config, tell=tell)
+    return 0
+
+
+def next_day(config: Settings, chosen: argparse.Namespace) -> int:
+    """Advance the demo shop's clock."""
+    answer = httpx.post(f"{config.shop}/v1/clock/advance", json={"days": chosen.days}, timeout=300)
+    answer.raise_for_status()
+    tell(f"the shop's clock stands at {answer.json()['now']}; next: `make run`")
+    return 0
+
+
+def show_report(config: Settings, chosen: argparse.Namespace) -> int:
+    """The report of what stands now."""
+    from letterpress.operations import report
+
+    console.print(report.render(config, before=None, line=None))
+    return 0
+
+
+def sync(config: Settings, chosen: argparse.Namespace) -> int:
+    """Plan only, or one sync DAG run through Airflow."""
+    from letterpress.activation.destinations import load_destinations
+
+    if chosen.destination not in load_destinations():
+        known = ", ".join(load_destinations())
+        console.print(f"destination: expected one of {known}, found {chosen.destination}", style="red")
+        return 2
+    if not chosen.dry_run:
+        client = _start(config)
+        wanted = [stage for stage in stages(config) if stage.name == "activation: sync"]
+        for stage in wanted:
+            stage.dag_ids = [f"sync_{chosen.destination}"]
+        run_line(client, config, tell=tell, wanted=wanted)
+        return 0
+    from letterpress.activation.plan import make_plan, render
+    from letterpress.warehouse import publish
+
+    with publish.lease(config.published, "activation") as folder:
+        plan = make_plan(
+            load_destinations()[chosen.destination],
+            version_dir=str(folder),
+            stores_url=config.stores,
+            identity_key=secret(config, "identity_key").encode(),
+            plans=config.plans,
+            run_id="dry-run",
+        )
+    console.print(render(plan), markup=False)
+    return 0
+
+
+def publish_list(config: Settings, chosen: argparse.Namespace) -> int:
+    """Both channels' versions, the current one marked."""
+    from letterpress.warehouse import publish
+
+    for channel in publish.CHANNELS:
+        now = publish.current(config.published, channel)
+        console.print(channel, style="bold")
+        for content in publish.versions(config.published, channel):
+            mark = "→" if content["version"] == now else " "
+            rows = content["row_counts"].get("marts.dim_customers", 0)
+            tell(
+                f"{mark} {content['version']}  as of {content['as_of']}  loads ≤ {content['known_through']}  {rows} customers"
+            )
+    return 0
+
+
+def publish_rollback(config: Settings, chosen: argparse.Namespace) -> int:
+    """Point a channel to an earlier version."""
+    from letterpress.warehouse import publish
+
+    before = publish.current(config.published, chosen.channel)
+    now = publish.roll_back(config.published, chosen.channel, chosen.to)
+    tell(f"{chosen.channel}: {before} → {now}; {before} is held until its inputs change or you go forward with TO=")
+    return 0
+
+
+def _start(config: Settings) -> AirflowClient:
+    console.print("Starting the services", style="bold")
+    os.environ.update(environment(config))
+    services.start(config, tell=tell)
+    base = f"http://{config.host}:{config.airflow_port}"
+    client = AirflowClient(base, passwords_file(config))
+    client.create_pool(WRITER_POOL, 1)
+    client.wait_for([dag_id for stage in stages(config) for dag_id in stage.dag_ids])
+    return client
+
+
+COMMANDS = {
+    "run": run,
+    "ui": ui,
+    "down": down,
+    "next-day": next_day,
+    "report": show_report,
+    "sync": sync,
+    "publish-list": publish_list,
+    "publish-rollback": publish_rollback,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Tasks of the model DAGs: train what is due, score what is published, tell what changed."""
+
+import logging
+from datetime import UTC, datetime
+
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from letterpress.orchestration import context
+from letterpress.orchestration.assets import CHAMPIONS, SCORES
+from letterpress.orchestration.warehouse import wanted_activation
+from letterpress.settings import settings
+
+log = logging.getLogger(__name__)
+
+
+@task
+def pin_features() -> dict:
+    """Pin one features version for the whole run: the one that triggered it, else the current one."""
+    from letterpress.warehouse import publish
+
+    triggered = context.triggering("version")
+    content = publish.manifest(settings().published, "features", triggered[-1] if triggered else None)
+    return {key: content[key] for key in ("version", "as_of")}
+
+
+@task(execution_timeout=None)
+def train(model: str, pinned: dict, every_days: int) -> dict:
+    """Train where there is no champion or the champion is old; the promotion gate decides what goes live."""
+    from ml.train import is_due
+    from ml.train import train as run
+
+    from letterpress.warehouse import publish
+
+    as_of = datetime.fromisoformat(pinned["as_of"])
+    forced = bool(get_current_context()["params"].get("force"))
+    if not forced and not is_due(model, as_of, settings().stores, every_days=every_days):
+        raise AirflowSkipException(f"{model}: the champion is younger than {every_days} days as of {as_of:%Y-%m-%d}")
+    with publish.lease(settings().published, "features", pinned["version"]) as folder:
+        result = run(
+            model,
+            features=str(folder / "features"),
+            as_of=as_of,
+            registry=settings().registry,
+            registry_url=settings().stores,
+            seed=settings().shop_seed,
+            features_version=pinned["version"],
+        )
+    log.info("%s %s promoted=%s: %s", model, result.model_version, result.promoted, result.reason)
+    return {
+        "model": model,
+        "version": result.model_version,
+        "promoted": result.promoted,
+        "reason": result.reason,
+        "metrics": result.metrics,
+    }
+
+
+@task(outlets=[CHAMPIONS], trigger_rule="none_failed")
+def announce_champions(trained: list[dict]) -> list[str]:
+    """One asset event where a version was promoted; none otherwise."""
+    promoted = [f"{one['model']}/{one['version']}" for one in trained if one and one["promoted"]]
+    if not promoted:
+        raise AirflowSkipException("no version was promoted")
+    get_current_context()["outlet_events"][CHAMPIONS].extra = {"promoted": promoted}
+    return promoted
+
+
+@task
+def score(model: str, pinned: dict) -> dict:
+    """Score every customer of the pinned version with the champion; equal scores leave the files as they are."""
+    from ml.registry import NoChampion
+    from ml.score import score as run
+
+    from letterpress.orchestration.audits import audit, stop_on_error
+    from letterpress.warehouse import publish
+    from letterpress.warehouse.inputs import score_batches
+
+    try:
+        with publish.lease(settings().published, "features", pinned["version"]) as folder:
+            result = run(
+                model,
+                features=str(folder / "features"),
+                as_of=datetime.fromisoformat(pinned["as_of"]),
+                registry=settings().registry,
+                registry_url=settings().stores,
+                scores=settings().scores,
+                features_version=pinned["version"],
+                run_id=context.run_id(),
+                scored_at=datetime.now(UTC),
+                audit=lambda frame: stop_on_error(
+                    [
+                        audit(
+                            settings(),
+                            f"score_{model}",
+                            score_batches(frame),
+                            subject=f"scores of {model} {pinned['version']}",
+                            run_id=context.run_id(),
+                        )
+                    ],
+                    kept="the scores on file stay",
+                ),
+            )
+    except NoChampion as error:
+        raise AirflowSkipException(str(error)) from None
+    log.info("%s %s: %d rows, changed=%s", model, result.model_version, result.rows, result.changed)
+    return {"model": model, "version": result.model_version, "rows": result.rows, "changed": result.changed}
+
+
+@task(outlets=[SCORES], trigger_rule="none_failed")
+def announce_scores(scored: list[dict]) -> str:
+    """One asset event where the scores on file are not those of the published activation version."""
+    from letterpress.warehouse import publish
+
+    if not any(scored):
+        raise AirflowSkipException("no model has a champion yet")
+    inputs = wanted_activation()
+    if publish.is_current(settings().published, inputs):
+        raise AirflowSkipException(f"activation {inputs.version} holds these scores already")
+    get_current_context()["outlet_events"][SCORES].extra = {
+        "as_of": inputs.as_of,
+        "scores": list(inputs.scores),
+    }
+    return inputs.version

@@ -1,0 +1,197 @@
+"""dbt in this process, one build for each layer; what it did becomes a log, a landed file and a short summary."""
+
+import hashlib
+import json
+import logging
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from letterpress import storage
+from letterpress.settings import Settings
+from letterpress.warehouse import history
+from letterpress.warehouse.database import warehouse_file, writer_lock
+from letterpress.warehouse.inputs import DBT_PROJECT, Inputs
+
+log = logging.getLogger(__name__)
+
+# One build for each layer; the selection is dbt's own syntax.
+LAYERS = {
+    "staging": ["resource_type:seed", "path:models/staging,tag:features_phase"],
+    "intermediate": ["path:models/intermediate,tag:features_phase"],
+    "marts": ["path:models/marts,tag:features_phase"],
+    "activation": ["tag:activation_phase", "tag:operations"],
+}
+
+
+class BuildFailed(RuntimeError):
+    """dbt reported errors; the message names each node."""
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What happened to one dbt node."""
+
+    node: str
+    resource_type: str
+    status: str
+    seconds: float
+    failures: int
+    message: str
+    relation: str | None = None
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one layer's build did."""
+
+    layer: str
+    nodes: list[NodeResult] = field(default_factory=list)
+
+    def count(self, resource_type: str, *statuses: str) -> int:
+        """How many nodes of a type ended in one of these states."""
+        return sum(node.resource_type == resource_type and node.status in statuses for node in self.nodes)
+
+    def summary(self) -> dict[str, int]:
+        """Counts for logs, XCom and the report."""
+        tests = ("test", "unit_test")
+        return {
+            "models": self.count("model", "success"),
+            "seeds": self.count("seed", "success"),
+            "tests": sum(self.count(kind, "pass") for kind in tests),
+            "warnings": sum(self.count(kind, "warn") for kind in tests),
+            "failures": sum(node.status in ("error", "fail", "runtime error") for node in self.nodes),
+        }
+
+
+def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, database: Path | None = None) -> BuildResult:
+    """Build one layer, with its tests, in the warehouse or in ``database`` (an activation candidate).
+
+    Raises ``BuildFailed`` naming each failed node; what dbt did is written to the history either way.
+    """
+    file = database or warehouse_file(settings.warehouse)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with writer_lock(settings.warehouse):
+        results = _invoke(settings, inputs, file, "build", "--select", *LAYERS[layer])
+    result = BuildResult(layer, [_node(one) for one in results])
+    _record(settings, inputs, result, run_id)
+    for node in result.nodes:
+        level = logging.INFO if node.status in ("success", "pass") else logging.WARNING
+        log.log(level, "%-9s %6.2f s  %s %s", node.status, node.seconds, node.node, node.message)
+    broken = [node for node in result.nodes if node.status in ("error", "fail", "runtime error")]
+    if broken:
+        listed = "\n".join(f"  {node.status}: {node.node}: {node.message}" for node in broken)
+        raise BuildFailed(
+            f"dbt layer {layer}: expected every node to pass, found {len(broken)} broken; the last published version "
+            f"stays in place; next step: mend these and run the DAG again\n{listed}"
+        )
+    return result
+
+
+def write_docs(settings: Settings, inputs: Inputs, database: Path) -> Path:
+    """dbt's documentation as one page that needs no server; returns its path."""
+    target = Path(settings.docs) / "dbt"
+    target.mkdir(parents=True, exist_ok=True)
+    with writer_lock(settings.warehouse):
+        _invoke(settings, inputs, database, "docs", "generate", "--static", "--no-compile")
+    page = _target(settings, database) / "static_index.html"
+    storage.write_bytes(str(target / "index.html"), page.read_bytes())
+    return target / "index.html"
+
+
+def _target(settings: Settings, database: Path) -> Path:
+    """dbt's working folder: one for the warehouse and one for activation, so that neither disturbs the other."""
+    kind = "warehouse" if database == warehouse_file(settings.warehouse) else "activation"
+    return Path(settings.warehouse) / "dbt" / kind
+
+
+def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str) -> list:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    variables = {"as_of": inputs.as_of, "known_through": inputs.known_through, "inputs": inputs.index}
+    target = _target(settings, file)
+    arguments = [
+        *command,
+        "--project-dir",
+        str(DBT_PROJECT),
+        "--profiles-dir",
+        str(DBT_PROJECT),
+        "--target-path",
+        str(target),
+        "--log-path",
+        str(target / "logs"),
+        "--vars",
+        json.dumps(variables),
+    ]
+    try:
+        with _environment(settings, file):
+            answer = dbtRunner().invoke(["--no-use-colors", "--no-send-anonymous-usage-stats", *arguments])
+    finally:
+        # Otherwise the next read-only open of this file in the same process fails.
+        DuckDBConnectionManager.close_all_connections()
+    if answer.exception is not None:
+        raise BuildFailed(f"dbt {' '.join(command)}: {answer.exception}") from answer.exception
+    results = getattr(answer.result, "results", None)
+    if results is None and not answer.success:
+        raise BuildFailed(f"dbt {' '.join(command)}: failed without results; next step: read {target}/logs/dbt.log")
+    return results or []
+
+
+@contextmanager
+def _environment(settings: Settings, file: Path):
+    wanted = {
+        "LETTERPRESS_WAREHOUSE_FILE": str(file),
+        "LETTERPRESS_IDENTITY_KEY_FILE": storage.join(settings.secrets, "identity_key"),
+        "LETTERPRESS_MEMORY_LIMIT": settings.memory_limit,
+        "LETTERPRESS_SPILL": str(Path(settings.warehouse) / ".spill"),
+        "DO_NOT_TRACK": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _node(result) -> NodeResult:
+    node = result.node
+    message = str(result.message or "").strip().splitlines()
+    return NodeResult(
+        node=node.unique_id.split(".", 1)[1],
+        resource_type=str(node.resource_type),
+        status=str(result.status),
+        seconds=round(float(result.execution_time or 0), 3),
+        failures=int(result.failures or 0),
+        message=message[0][:300] if message else "",
+        relation=getattr(node, "relation_name", None),
+    )
+
+
+def _record(settings: Settings, inputs: Inputs, result: BuildResult, run_id: str) -> None:
+    key = f"{inputs.channel}-{inputs.version}-{result.layer}"
+    rows = [
+        {
+            "build_id": hashlib.sha256(key.encode()).hexdigest()[:16],
+            "run_id": run_id,
+            "layer": result.layer,
+            "node": node.node,
+            "resource_type": node.resource_type,
+            "status": node.status,
+            "seconds": node.seconds,
+            "failures": node.failures,
+            "message": node.message,
+            "finished_at": datetime.now(UTC),
+        }
+        for node in result.nodes
+    ]
+    history.append(settings.history, "builds", key, pa.Table.from_pylist(rows, schema=history.SCHEMAS["builds"]))
