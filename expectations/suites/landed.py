@@ -1,0 +1,223 @@
+"""Extracted batches, before their manifest makes them a load.
+
+An error here means that the source or its reading is broken: columns missing, keys null, vocabulary
+unknown, clocks without sense. Dirt that a living shop always has (no e-mail, a late event, a cancelled
+invoice) is the warehouse's to clean: it passes, or warns where its amount is unusual. Keys that occur
+twice warn, because a source that changes while it is read repeats rows and staging keeps one of them.
+"""
+
+from expectations.suites.check import (
+    COUNTRY,
+    CURRENCY,
+    DATE,
+    EMAIL,
+    NOT_BLANK,
+    TIME_ZONE,
+    Check,
+    between,
+    columns,
+    filled,
+    json_text,
+    matches,
+    not_before,
+    one_of,
+    plausible_instant,
+    rows,
+    unique,
+)
+
+EMAIL_EVENT_TYPES = ["sent", "delivered", "open", "click", "bounce", "unsubscribe", "complaint"]
+WEB_EVENT_TYPES = ["page", "track", "identify", "screen", "group", "alias"]
+WEB_EVENTS = ["Product Viewed", "Product Added", "Cart Viewed", "Checkout Started", "Order Completed"]
+ORDER_STATUSES = ["placed", "shipped", "delivered", "cancelled", "refunded", "partially_refunded"]
+
+
+def _keyed(key: str, cursor: str) -> list[Check]:
+    """What every entity owes: rows, a key, a hash of the content, an instant to go on from."""
+    return [
+        rows(1),
+        filled(key),
+        matches(key, NOT_BLANK),
+        unique(key, "warning"),
+        filled("_row_hash"),
+        filled(cursor),
+        plausible_instant(cursor),
+    ]
+
+
+CUSTOMERS = [
+    columns(
+        *("customer_id", "email", "phone", "first_name", "last_name", "birth_date", "country_code"),
+        *("time_zone", "preferences", "loyalty_tier", "signed_up_at", "updated_at", "_row_hash"),
+    ),
+    *_keyed("customer_id", "updated_at"),
+    filled("email", "warning", mostly=0.8),
+    matches("email", EMAIL, "warning", mostly=0.9),
+    # Half of the e-mails without an @ is not dirt: it is another column.
+    matches("email", "@", mostly=0.5),
+    one_of("loyalty_tier", ["none", "bronze", "silver", "gold"]),
+    matches("country_code", COUNTRY, "warning"),
+    matches("time_zone", TIME_ZONE, "warning"),
+    matches("birth_date", DATE, "warning"),
+    json_text("preferences"),
+    filled("signed_up_at", "warning"),
+    plausible_instant("signed_up_at", "warning"),
+    not_before("updated_at", "signed_up_at"),
+]
+
+CONSENTS = [
+    columns(
+        *("consent_id", "customer_id", "channel", "status", "source", "wording_version", "proof"),
+        *("recorded_at", "_row_hash"),
+    ),
+    *_keyed("consent_id", "recorded_at"),
+    # Consent decides who may be written to: nothing about it is guessed.
+    filled("customer_id"),
+    filled("channel"),
+    filled("status"),
+    one_of("status", ["granted", "withdrawn"]),
+    one_of("channel", ["email"], "warning"),
+    one_of("source", ["sign_up_form", "checkout", "preference_centre", "unsubscribe_link"], "warning"),
+    filled("proof", "warning", where=("status", "granted")),
+]
+
+PRODUCTS = [
+    columns(
+        *("product_id", "name", "description", "category", "price", "currency", "stock_quantity"),
+        *("created_at", "updated_at", "_row_hash"),
+    ),
+    *_keyed("product_id", "updated_at"),
+    filled("name", "warning"),
+    filled("category", "warning", mostly=0.9),
+    filled("price"),
+    between("price", 0, 1_000_000),
+    matches("currency", CURRENCY),
+    between("stock_quantity", 0, None, "warning"),
+]
+
+ORDERS = [
+    columns(
+        *("order_id", "customer_id", "email", "status", "currency", "discount_amount", "shipping_amount"),
+        *("total_amount", "ordered_at", "updated_at", "_row_hash"),
+    ),
+    *_keyed("order_id", "updated_at"),
+    filled("status"),
+    one_of("status", ORDER_STATUSES),
+    filled("currency"),
+    matches("currency", CURRENCY),
+    filled("total_amount"),
+    between("total_amount", 0, 10_000_000),
+    between("discount_amount", 0),
+    between("shipping_amount", 0),
+    filled("ordered_at"),
+    plausible_instant("ordered_at"),
+    not_before("updated_at", "ordered_at"),
+    filled("customer_id", "warning", mostly=0.5),
+    matches("email", EMAIL, "warning", mostly=0.9),
+]
+
+ORDER_LINES = [
+    columns(
+        *("order_line_id", "order_id", "product_id", "quantity", "unit_price", "line_amount", "updated_at"),
+        "_row_hash",
+    ),
+    *_keyed("order_line_id", "updated_at"),
+    filled("order_id"),
+    filled("product_id"),
+    filled("quantity"),
+    between("quantity", 1),
+    between("quantity", None, 10_000, "warning"),
+    filled("unit_price"),
+    between("unit_price", 0),
+    between("line_amount", 0),
+]
+
+REFUNDS = [
+    columns("refund_id", "order_id", "amount", "reason", "refunded_at", "updated_at", "_row_hash"),
+    *_keyed("refund_id", "updated_at"),
+    filled("order_id"),
+    filled("amount"),
+    between("amount", 0),
+    filled("refunded_at"),
+    plausible_instant("refunded_at"),
+    filled("reason", "warning"),
+]
+
+WEB = [
+    columns(
+        *("message_id", "type", "event", "anonymous_id", "user_id", "timestamp", "received_at"),
+        *("properties", "context", "_row_hash"),
+    ),
+    *_keyed("message_id", "received_at"),
+    filled("type"),
+    one_of("type", WEB_EVENT_TYPES),
+    one_of("event", WEB_EVENTS, "warning"),
+    filled("event", "warning", where=("type", "track")),
+    filled("user_id", "warning", where=("type", "identify")),
+    filled("anonymous_id", "warning"),
+    # A device's clock may be wrong, one row at a time; most of them being wrong is a reading error.
+    filled("timestamp", mostly=0.9),
+    plausible_instant("timestamp", mostly=0.9),
+    plausible_instant("timestamp", "warning"),
+    not_before("received_at", "timestamp"),
+    json_text("properties"),
+    json_text("context"),
+]
+
+EMAIL_EVENTS = [
+    columns(
+        *("event_id", "message_id", "campaign_id", "campaign_name", "customer_id", "email", "event_type"),
+        *("bounce_type", "is_machine_open", "url", "occurred_at", "received_at", "_row_hash"),
+    ),
+    *_keyed("event_id", "received_at"),
+    filled("event_type"),
+    one_of("event_type", EMAIL_EVENT_TYPES),
+    one_of("bounce_type", ["hard", "soft"]),
+    filled("bounce_type", "warning", where=("event_type", "bounce")),
+    filled("occurred_at"),
+    plausible_instant("occurred_at"),
+    not_before("received_at", "occurred_at"),
+    filled("message_id", "warning"),
+    filled("customer_id", "warning", mostly=0.9),
+    filled("campaign_id", "warning", mostly=0.5),
+    filled("is_machine_open", "warning", where=("event_type", "open")),
+    matches("email", EMAIL, "warning", mostly=0.9),
+]
+
+INVOICE_LINES = [
+    columns(
+        *("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price"),
+        *("customer_id", "country", "file", "line_number", "_row_hash"),
+    ),
+    rows(1),
+    filled("file"),
+    filled("line_number"),
+    between("line_number", 0),
+    filled("_row_hash"),
+    filled("invoice_no"),
+    # C cancels, A adjusts bad debt.
+    matches("invoice_no", r"^[AC]?\d{6}$"),
+    filled("stock_code"),
+    filled("invoice_date"),
+    filled("quantity"),
+    filled("unit_price"),
+    filled("description", "warning", mostly=0.98),
+    between("quantity", -100_000, 100_000, "warning"),
+    # Adjustments of bad debt have negative prices.
+    between("unit_price", 0, None, "warning"),
+    filled("customer_id", "warning", mostly=0.5),
+    filled("country", "warning"),
+]
+
+LANDED: dict[str, list[Check]] = {
+    "landed_crm__customers": CUSTOMERS,
+    "landed_crm__consents": CONSENTS,
+    "landed_catalogue__products": PRODUCTS,
+    "landed_shop__orders": ORDERS,
+    "landed_shop__order_lines": ORDER_LINES,
+    "landed_shop__refunds": REFUNDS,
+    "landed_web__events": WEB,
+    "landed_email__events": EMAIL_EVENTS,
+    "landed_local_esp__events": EMAIL_EVENTS,
+    "landed_online_retail__invoice_lines": INVOICE_LINES,
+}
