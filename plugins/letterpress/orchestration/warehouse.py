@@ -94,7 +94,7 @@ def audit_candidate(inputs: dict, suites: dict[str, str]) -> dict:
     from letterpress.warehouse.inputs import Inputs
 
     inputs = Inputs.from_json(inputs)
-    file = publish.candidate_dir(settings().published, inputs) / "marts.duckdb"
+    file = publish.candidate_dir(settings().published, inputs) / "warehouse.duckdb"
     audits = [
         audit(
             settings(),
@@ -137,7 +137,7 @@ def write_dbt_docs() -> str:
     content = room.manifest(settings().published, "activation")
     fields = {key: content[key] for key in Inputs.__dataclass_fields__}
     with room.lease(settings().published, "activation", content["version"]) as folder:
-        return str(build.write_docs(settings(), Inputs.from_json(fields), Path(folder) / "marts.duckdb"))
+        return str(build.write_docs(settings(), Inputs.from_json(fields), Path(folder) / "warehouse.duckdb"))
 
 
 @task

@@ -120,17 +120,17 @@ def record_changes(history: str, *, old: str | None, new: str, version: str, as_
     """
     counts = {}
     with connect(":memory:", read_only=False) as connection:
-        connection.execute(f"attach '{Path(new) / 'marts.duckdb'}' as new (read_only)")
+        connection.execute(f"attach '{Path(new) / 'warehouse.duckdb'}' as new (read_only)")
         names = {"old_segments": "(select '' as customer_id, '' as segment_key where false)"}
         names["old_identities"] = "(select '' as source_customer_key, '' as customer_id where false)"
         if old is not None:
-            connection.execute(f"attach '{Path(old) / 'marts.duckdb'}' as old (read_only)")
+            connection.execute(f"attach '{Path(old) / 'warehouse.duckdb'}' as old (read_only)")
             names = {
                 "old_segments": "old.marts.dim_customer_segments",
                 "old_identities": "old.marts.dim_customer_identities",
             }
         for name, query in _CHANGES.items():
-            table = connection.execute(query.format(**names), [version, as_of]).to_arrow_table()
+            table = connection.sql(query.format(**names), params=[version, as_of]).to_arrow_table()
             append(history, name, version, table)
             counts[name] = table.num_rows
     return counts

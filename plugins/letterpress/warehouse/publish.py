@@ -84,7 +84,7 @@ def copy_features_candidate(settings: Settings, inputs: Inputs) -> Path:
         connect(warehouse_file(settings.warehouse), read_only=False, memory_limit=settings.memory_limit) as connection,
     ):
         connection.execute("checkpoint")
-        _copy_tables(connection, candidate / "marts.duckdb")
+        _copy_tables(connection, candidate / "warehouse.duckdb")
     _export_features(candidate, settings)
     return candidate
 
@@ -97,10 +97,10 @@ def start_activation_candidate(settings: Settings, inputs: Inputs) -> Path:
     """
     candidate = _fresh(candidate_dir(settings.published, inputs))
     with lease(settings.published, "features", inputs.features_version) as features:
-        shutil.copy2(features / "marts.duckdb", candidate / "marts.duckdb")
+        shutil.copy2(features / "warehouse.duckdb", candidate / "warehouse.duckdb")
         shutil.copytree(features / "features", candidate / "features")
-    os.chmod(candidate / "marts.duckdb", 0o600)
-    return candidate / "marts.duckdb"
+    os.chmod(candidate / "warehouse.duckdb", 0o600)
+    return candidate / "warehouse.duckdb"
 
 
 def publish(settings: Settings, inputs: Inputs) -> dict:
@@ -114,13 +114,13 @@ def publish(settings: Settings, inputs: Inputs) -> dict:
         candidate, target = candidate_dir(settings.published, inputs), channel / inputs.version
         previous = current(settings.published, inputs.channel)
         if not (target / "manifest.json").exists():
-            if not (candidate / "marts.duckdb").exists():
+            if not (candidate / "warehouse.duckdb").exists():
                 raise FileNotFoundError(
                     f"{inputs.channel} {inputs.version}: expected a candidate, found none; next step: run the DAG again"
                 )
             content = _manifest(candidate, inputs, previous)
             storage.write_json(str(candidate / "manifest.json"), content)
-            os.chmod(candidate / "marts.duckdb", 0o400)
+            os.chmod(candidate / "warehouse.duckdb", 0o400)
             shutil.rmtree(target, ignore_errors=True)
             os.rename(candidate, target)
         content = storage.read_json(str(target / "manifest.json"))
@@ -135,7 +135,7 @@ def publish(settings: Settings, inputs: Inputs) -> dict:
 
 def _record_changes(settings: Settings, channel: Path, before: str | None, target: Path, content: dict) -> None:
     old = channel / before if before else None
-    if old is not None and not (old / "marts.duckdb").exists():
+    if old is not None and not (old / "warehouse.duckdb").exists():
         log.warning("%s was pruned: the changes since it cannot be told", before)
         return
     counts = history.record_changes(
@@ -223,7 +223,7 @@ def _copy_tables(connection, target: Path) -> None:
 def _export_features(candidate: Path, settings: Settings) -> None:
     folder = candidate / "features"
     folder.mkdir(exist_ok=True)
-    with connect(candidate / "marts.duckdb", memory_limit=settings.memory_limit) as connection:
+    with connect(candidate / "warehouse.duckdb", memory_limit=settings.memory_limit) as connection:
         tables = connection.execute(
             "select table_name from duckdb_tables() where schema_name = 'features' order by 1"
         ).fetchall()
@@ -235,7 +235,7 @@ def _export_features(candidate: Path, settings: Settings) -> None:
 
 
 def _manifest(candidate: Path, inputs: Inputs, previous: str | None) -> dict:
-    with connect(candidate / "marts.duckdb") as connection:
+    with connect(candidate / "warehouse.duckdb") as connection:
         tables = connection.execute("select schema_name, table_name from duckdb_tables() order by 1, 2").fetchall()
         counts = {
             f"{schema}.{table}": connection.execute(f'select count(*) from "{schema}"."{table}"').fetchone()[0]

@@ -1,0 +1,67 @@
+"""The environment of every test: folders of its own, loopback only, set before Airflow is imported."""
+
+import os
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_HOME = Path(tempfile.mkdtemp(prefix="letterpress-tests-"))
+
+for name in [name for name in os.environ if name.startswith(("LETTERPRESS_", "AIRFLOW"))]:
+    if name not in ("LETTERPRESS_TEST_POSTGRES_URL", "LETTERPRESS_REQUIRE"):
+        del os.environ[name]
+os.environ.update(
+    {
+        "LETTERPRESS_HOME": str(_HOME / "letterpress"),
+        "AIRFLOW_HOME": str(_HOME / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow' / 'airflow.db'}",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(_HOME / "airflow" / "logs"),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")]),
+        "DO_NOT_TRACK": "1",
+        "GX_ANALYTICS_ENABLED": "False",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }
+)
+
+import pytest  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remove the folders at the end, whatever happened."""
+    import shutil
+
+    config.add_cleanup(lambda: shutil.rmtree(_HOME, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data beside the checkout."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        require("../shared/data", "real data is not beside this checkout")
+    return folder
+
+
+def require(part: str, reason: str) -> None:
+    """Skip with the reason, except where the part has been promised (`LETTERPRESS_REQUIRE=all` in CI)."""
+    if os.environ.get("LETTERPRESS_REQUIRE") == "all":
+        pytest.fail(f"{part}: expected it to be here, found it missing: {reason}")
+    pytest.skip(f"{part}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Airflow's metadata in the tests' own folder."""
+    from airflow.utils import db
+
+    db.initdb()
