@@ -174,9 +174,7 @@ def add_suppressions(request: Request, body: SuppressionsBody) -> dict:
 def list_suppressions(request: Request, since: Since, cursor: Cursor, page_size: PageSize = 500) -> dict:
     """Suppressions in force, by ``sequence``."""
     position = _position(cursor, int)
-    data, after = request.app.state.suppressions.page(
-        since=since, after=position[0] if position else 0, size=page_size
-    )
+    data, after = request.app.state.suppressions.page(since=since, after=position[0] if position else 0, size=page_size)
     return {"data": data, "next_cursor": None if after is None else _next_cursor(after)}
 
 
@@ -229,7 +227,6 @@ def install(app) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         where = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()[:5]
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()[:5]
         )
         return _answer(422, "invalid_request", where)

@@ -65,9 +65,7 @@ def create_app(
     ``clock``, or from the shop at ``shop_url``, or from the machine where neither is given.
     """
     if not token:
-        raise ValueError(
-            "the local ESP's token is empty: expected LETTERPRESS_ESP_TOKEN or secrets/esp_token"
-        )
+        raise ValueError("the local ESP's token is empty: expected LETTERPRESS_ESP_TOKEN or secrets/esp_token")
     database = Database(path)
     app = EspApp(title="Letterpress local ESP", docs_url=None, redoc_url=None)
     state = app.state

@@ -63,6 +63,7 @@ create table if not exists messages (
     recipient text not null,
     recipient_key text not null,
     subject text not null,
+    preview text not null,
     content blob not null,
     accepted_at text not null
 );
@@ -106,9 +107,7 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # addresses: the owner alone may read
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            self.path, check_same_thread=False, isolation_level=None, timeout=30
-        )
+        self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = full")

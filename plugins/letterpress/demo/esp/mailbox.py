@@ -75,8 +75,8 @@ class Mailbox:
                 raise SuppressedRecipient(reasons[-1])
             connection.execute(
                 "insert into messages (message_id, idempotency_key, campaign_id, campaign_name, external_id,"
-                " sender, recipient, recipient_key, subject, content, accepted_at)"
-                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " sender, recipient, recipient_key, subject, preview, content, accepted_at)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     message_id,
                     key,
@@ -87,6 +87,7 @@ class Mailbox:
                     envelope.recipient,
                     recipient_key,
                     envelope.subject,
+                    delivered.preview,
                     zlib.compress(delivered.content),
                     now,
                 ),

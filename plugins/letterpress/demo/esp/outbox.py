@@ -51,11 +51,9 @@ class Outbox:
             "offset": offset,
         }
         with self._database.reading() as connection:
-            total = connection.execute(
-                f"select count(*) as n from messages where {_WHERE}", given
-            ).fetchone()["n"]
+            total = connection.execute(f"select count(*) as n from messages where {_WHERE}", given).fetchone()["n"]
             rows = connection.execute(
-                "select message_id, campaign_id, campaign_name, external_id, recipient, subject, accepted_at,"
+                "select message_id, campaign_id, campaign_name, external_id, recipient, subject, preview, accepted_at,"
                 " (select group_concat(distinct event_type) from events"
                 "  where events.message_id = messages.message_id) as event_types"
                 f" from messages where {_WHERE} order by sequence desc limit :size offset :offset",
@@ -71,14 +69,13 @@ class Outbox:
         """How many messages reached each state; ``accepted`` is all of them."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "select event_type, count(distinct message_id) as n from events"
-                " join messages using (message_id) where :campaign = '' or campaign_id = :campaign group by 1",
+                "select event_type, count(distinct message_id) as n"
+                " from events join messages using (message_id)"
+                " where :campaign = '' or campaign_id = :campaign group by 1",
                 {"campaign": campaign},
             ).fetchall()
         found = {row["event_type"]: row["n"] for row in rows}
-        return {"accepted": found.get("sent", 0)} | {
-            name: found.get(kind, 0) for kind, name in STATES.items()
-        }
+        return {"accepted": found.get("sent", 0)} | {name: found.get(kind, 0) for kind, name in STATES.items()}
 
     def campaigns(self) -> list[dict[str, Any]]:
         """Every campaign that sent something, with its number of messages, the latest first."""

@@ -91,9 +91,7 @@ class Profiles:
             ).fetchone()
         return _profile(row) if row else None
 
-    def browse(
-        self, *, search: str, segment: str, offset: int, size: int
-    ) -> tuple[list[dict[str, Any]], int]:
+    def browse(self, *, search: str, segment: str, offset: int, size: int) -> tuple[list[dict[str, Any]], int]:
         """The profiles that a page shows, and how many there are in all."""
         where = (
             "(:search = '' or instr(email_key, :search) or instr(lower(external_id), :search)"
@@ -103,9 +101,7 @@ class Profiles:
         )
         given = {"search": search.strip().lower(), "segment": segment, "size": size, "offset": offset}
         with self._database.reading() as connection:
-            total = connection.execute(f"select count(*) as n from profiles where {where}", given).fetchone()[
-                "n"
-            ]
+            total = connection.execute(f"select count(*) as n from profiles where {where}", given).fetchone()["n"]
             rows = connection.execute(
                 f"select *, {_SUPPRESSED} from profiles where {where}"
                 " order by updated_at desc, external_id limit :size offset :offset",

@@ -60,9 +60,7 @@ async def _serve(app: EspApp, http: socket.socket, smtp: socket.socket, server: 
 def _make_server(app: EspApp) -> uvicorn.Server:
     # No access log: a search on the pages has an address in its query.
     return _Server(
-        uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-        )
+        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     )
 
 
@@ -107,9 +105,7 @@ def running(
 
     The state is ``<folder>/esp.sqlite``: starting again over the same folder resumes it.
     """
-    app = create_app(
-        path=Path(folder) / "esp.sqlite", token=token, shop_url=shop_url, clock=clock, faults=faults
-    )
+    app = create_app(path=Path(folder) / "esp.sqlite", token=token, shop_url=shop_url, clock=clock, faults=faults)
     http, smtp = listen("127.0.0.1", 0, "the HTTP port"), listen("127.0.0.1", 0, "the SMTP port")
     app.state.base_url = f"http://127.0.0.1:{http.getsockname()[1]}"
     server = _make_server(app)

@@ -63,10 +63,7 @@ class Handler:
     def _accept(self, envelope: SmtpEnvelope) -> str:
         content = envelope.content
         message = parse(content if isinstance(content, bytes) else (content or "").encode())
-        given = {
-            name: _header(message, name)
-            for name in ("Idempotency-Key", "Campaign", "Campaign-Name", "Customer")
-        }
+        given = {name: _header(message, name) for name in ("Idempotency-Key", "Campaign", "Campaign-Name", "Customer")}
         key = given["Idempotency-Key"]
         if key is not None and len(key) > MAXIMUM_KEY:
             return f"554 5.6.0 X-Letterpress-Idempotency-Key is longer than {MAXIMUM_KEY} characters"

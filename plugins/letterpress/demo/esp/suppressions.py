@@ -10,9 +10,7 @@ REASONS = ("unsubscribed", "bounced", "complained", "erased", "consent_withdrawn
 PERMANENT = ("bounced", "complained", "erased")
 
 # A dead mailbox says nothing about the person's next one; every other reason is the person's will.
-_CONCERNS = (
-    "lifted_at is null and (email_key = :email_key or (external_id = :external_id and reason <> 'bounced'))"
-)
+_CONCERNS = "lifted_at is null and (email_key = :email_key or (external_id = :external_id and reason <> 'bounced'))"
 
 
 class LiftRefused(Exception):
@@ -93,9 +91,7 @@ class Suppressions:
         found = [dict(row) for row in rows[:size]]
         return found, found[-1]["sequence"] if len(rows) > size else None
 
-    def lift(
-        self, *, email: str | None, external_id: str | None, consent_proof: str, now: str
-    ) -> dict[str, Any]:
+    def lift(self, *, email: str | None, external_id: str | None, consent_proof: str, now: str) -> dict[str, Any]:
         """Let a person in again who has opted in anew; raises :class:`LiftRefused`.
 
         A proof of consent serves once: after the next unsubscribe only a new one lifts again. Complaints,
@@ -110,21 +106,15 @@ class Suppressions:
                     "permanent",
                     f"expected a suppression that an opt-in lifts, found {permanent[0]}: it stays",
                 )
-            proof = connection.execute(
-                "select * from lifts where consent_proof = ?", (consent_proof,)
-            ).fetchone()
+            proof = connection.execute("select * from lifts where consent_proof = ?", (consent_proof,)).fetchone()
             if proof is not None:
                 same = (proof["external_id"], proof["email_key"]) == (external_id, person["email_key"])
                 if same and not reasons:
                     return {"external_id": external_id, "status": "lifted", "lifted_at": proof["lifted_at"]}
-                raise LiftRefused(
-                    "proof_used", "expected the proof of a new opt-in, found one that has lifted before"
-                )
+                raise LiftRefused("proof_used", "expected the proof of a new opt-in, found one that has lifted before")
             if not reasons:
                 return {"external_id": external_id, "status": "not_suppressed", "lifted_at": None}
-            connection.execute(
-                f"update suppressions set lifted_at = :now where {_CONCERNS}", {**person, "now": now}
-            )
+            connection.execute(f"update suppressions set lifted_at = :now where {_CONCERNS}", {**person, "now": now})
             connection.execute(
                 "insert into lifts values (?, ?, ?, ?)",
                 (consent_proof, external_id, person["email_key"], now),
@@ -134,9 +124,7 @@ class Suppressions:
     def browse(self, *, offset: int, size: int) -> tuple[list[dict[str, Any]], int]:
         """The list for the page, newest first, and how many there are in all."""
         with self._database.reading() as connection:
-            total = connection.execute(
-                "select count(*) as n from suppressions where lifted_at is null"
-            ).fetchone()["n"]
+            total = connection.execute("select count(*) as n from suppressions where lifted_at is null").fetchone()["n"]
             rows = connection.execute(
                 "select email, external_id, reason, suppressed_at from suppressions where lifted_at is null"
                 " order by sequence desc limit ? offset ?",

@@ -59,10 +59,11 @@ class Signer:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A mail as it lies in the recipient's mailbox, and where its numbered links lead."""
+    """A mail as it lies in the mailbox, where its numbered links lead, and its first words."""
 
     content: bytes
     links: list[str]
+    preview: str
 
 
 def is_machine(user_agent: str | None) -> bool:
@@ -100,6 +101,7 @@ def prepare(
     unsubscribe placeholder replaced or a line added where it has none, and the one-click headers of RFC 8058.
     Any other mail, such as an alert, stays as it is.
     """
+    preview = _preview(message)
     for name in _PRIVATE_HEADERS if is_tracked else _PRIVATE_HEADERS[:1]:
         del message[name]
     if message["Date"] is None:
@@ -107,7 +109,7 @@ def prepare(
     if message["Message-ID"] is None:
         message["Message-ID"] = make_msgid(idstring=message_id, domain="letterpress.localhost")
     if not is_tracked:
-        return Delivered(message.as_bytes(policy=_DELIVERED), [])
+        return Delivered(message.as_bytes(policy=_DELIVERED), [], preview)
 
     unsubscribe = f"{base_url}/{signer.path(UNSUBSCRIBE, message_id)}"
     message["List-Unsubscribe"] = f"<{unsubscribe}>"
@@ -134,7 +136,15 @@ def prepare(
             _track_html(html_part.get_content(), track=track, pixel=pixel, unsubscribe=unsubscribe),
             subtype="html",
         )
-    return Delivered(message.as_bytes(policy=_DELIVERED), links)
+    return Delivered(message.as_bytes(policy=_DELIVERED), links, preview)
+
+
+def _preview(message: EmailMessage) -> str:
+    part = message.get_body(("plain", "html"))
+    text = part.get_content() if part is not None else ""
+    if part is not None and part.get_content_subtype() == "html":
+        text = html.unescape(re.sub(r"(?is)<(head|style|script)\b.*?</\1>|<!--.*?-->|<[^>]*>", " ", text))
+    return " ".join(_PLACEHOLDER.sub(" ", text).split())[:160]
 
 
 def _track_html(source: str, *, track, pixel: str, unsubscribe: str) -> str:
