@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 KEPT_PER_SUITE = 10
 
 _HERE = Path(__file__).parent
-# A column of the pages, taken from the meta of each expectation.
-_SEVERITY_COLUMN = {"content": {"severity": "severity"}, "format": "renderer.diagnostic.meta_properties"}
 
 
 def store_result(
@@ -55,7 +53,7 @@ def store_result(
                 "success": answer.success,
                 "expectation_config": {
                     **answer.config,
-                    "meta": {"check": number, "attributes": {"severity": severity}},
+                    "meta": {"check": number, "severity": severity},
                 },
                 "result": _result(answer),
                 "meta": {},
@@ -69,9 +67,7 @@ def store_result(
     held = sum(result["success"] for result in results)
     broken = [result for result in results if not result["success"]]
     content = {
-        "success": not any(
-            result["expectation_config"]["meta"]["attributes"]["severity"] == "error" for result in broken
-        ),
+        "success": not any(result["expectation_config"]["meta"]["severity"] == "error" for result in broken),
         "suite_name": suite,
         "suite_parameters": {},
         "statistics": {
@@ -152,13 +148,14 @@ def _render(files: list[Path], folder: Path) -> None:
         ValidationResultIdentifier,
     )
 
-    view = {"module_name": "expectations.data_docs.views", "class_name": "OfflinePageView"}
+    ours = "expectations.data_docs.views"
+    view = {"module_name": ours, "class_name": "OfflinePageView"}
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         analytics_enabled=False,
         progress_bars={"globally": False},
         data_docs_sites={
-            "site": {
+            "Letterpress": {
                 "class_name": "SiteBuilder",
                 "show_how_to_buttons": False,
                 "store_backend": {
@@ -172,14 +169,23 @@ def _render(files: list[Path], folder: Path) -> None:
                 },
                 "site_section_builders": {
                     "expectations": {"view": view},
-                    "validations": {"view": view},
+                    "validations": {
+                        "view": view,
+                        "renderer": {
+                            "class_name": "ValidationResultsPageRenderer",
+                            "column_section_renderer": {
+                                "class_name": "ValidationResultsColumnSectionRenderer",
+                                "table_renderer": {"module_name": ours, "class_name": "SeverityTableRenderer"},
+                            },
+                        },
+                    },
                     "profiling": "None",
                 },
             }
         },
     )
     context = gx.get_context(mode="ephemeral", project_config=config)
-    shown = set()
+    keys, shown = set(), set()
     for file in files:
         content = json.loads(_text(file) or "null")
         if content is None or content["suite_name"] not in SUITES:
@@ -191,12 +197,21 @@ def _render(files: list[Path], folder: Path) -> None:
             batch_identifier=content["id"],
         )
         context.validation_results_store.set(key, ExpectationSuiteValidationResultSchema().load(content))
+        keys.add(key.to_tuple())
         shown.add(content["suite_name"])
     for name in sorted(shown):
         suite = engine.expectation_suite(name, SUITES[name], range(len(SUITES[name])))
-        suite.meta["notes"] = _SEVERITY_COLUMN
         context.suites.add(suite)
     context.build_data_docs()
+    # It logs what it cannot render and goes on; a page that is not there has to be told.
+    rendered = len(list((folder / "validations").rglob("*.html")))
+    if rendered != len(keys):
+        raise RuntimeError(
+            f"{folder}: expected {len(keys)} pages of results, found {rendered}. Great Expectations could not render "
+            "the rest: set the logger great_expectations to ERROR to see why."
+        )
+    for unused in [folder / "static" / "fonts", *(folder / "static" / "images").glob("*.gif")]:
+        shutil.rmtree(unused) if unused.is_dir() else unused.unlink()
 
 
 def _result(answer: "Answer") -> dict[str, Any]:
