@@ -1,0 +1,1 @@
+"""What leaves the house: plan, apply, ledger, live suppression, campaigns."""

@@ -1,0 +1,83 @@
+"""What destinations and people say about consent, before anything is pushed: into live suppression at once."""
+
+import logging
+from collections.abc import Iterable
+
+from letterpress.activation import audience, ledger, stores, suppression
+from letterpress.activation.destinations import Connection, Destination, open_client
+
+log = logging.getLogger(__name__)
+
+
+def pull_suppressions(*, destination: Destination, connection: Connection, stores_url: str, identity_key: bytes) -> int:
+    """Fetch what the destination has suppressed since the last pull; returns how many hashes are new.
+
+    The store and the position in the destination's list commit together. Raises DestinationError when the
+    destination does not answer: then nothing may be pushed.
+    """
+    name = f"{destination.name}.suppressions"
+    with stores.opened(stores_url) as engine, open_client(destination, connection) as client:
+        with stores.reading(engine) as read:
+            since = suppression.position(read, name)
+        events, position = client.suppressions(since)
+        found = [
+            entry
+            for event in events
+            for entry in suppression.entries(
+                email=event.email,
+                customer_id=event.external_id,
+                reason=event.reason,
+                source=destination.name,
+                suppressed_at=event.suppressed_at,
+                sequence=event.sequence,
+                identity_key=identity_key,
+            )
+        ]
+        with stores.writing(engine) as write:
+            new = suppression.suppress(write, found)
+            ledger.mark_suppressed(
+                write, destination.name, [event.external_id for event in events if event.external_id]
+            )
+            if position is not None:
+                suppression.advance(write, name, position)
+    log.info("%s: %d suppressions read, %d new hashes", destination.name, len(events), new)
+    return new
+
+
+def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str, identity_key: bytes) -> int:
+    """Lift the suppressions of those who have proven a later opt-in; returns how many people.
+
+    The proof is the warehouse's: eligible in the audience, with a consent record, granted after the
+    suppression. Complaints, hard bounces and erasures stay, and so does whoever has no proof.
+    """
+    lifted = 0
+    with stores.opened(stores_url) as engine:
+        with stores.reading(engine) as read:
+            if suppression.is_empty(read):
+                return 0
+        with audience.opened(version_dir, identity_key) as duck:
+            people = duck.execute(f"""
+                select audience.customer_id, audience.email, audience.consent_proof, customers.email_consent_changed_at
+                from published.{destination.audience} as audience
+                join published.marts.dim_customers as customers on customers.customer_id = audience.customer_id
+                where audience.is_eligible and audience.email is not null and audience.consent_proof is not null
+                    and customers.email_consent_status = 'granted' and customers.email_consent_changed_at is not null
+                order by audience.customer_id
+            """)
+            while rows := people.fetchmany(audience.BATCH_ROWS):
+                lifted += _lift(engine, rows, identity_key)
+    log.info("%s: %d people have opted in again", destination.name, lifted)
+    return lifted
+
+
+def _lift(engine: stores.sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
+    rows = list(rows)
+    with stores.writing(engine) as write:
+        stopped = suppression.stopped(write, [(row[0], row[1]) for row in rows], identity_key)
+        return sum(
+            suppression.lift(
+                write, suppression.subjects(email, customer_id, identity_key), opted_in_at=granted_at, proof=proof
+            )
+            for customer_id, email, proof, granted_at in rows
+            if customer_id in stopped
+        )

@@ -1,0 +1,177 @@
+"""A published version of a few people, and activation from it to a local ESP, for tests to drive."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from letterpress.activation import ledger, stores, suppression
+from letterpress.activation.apply import ApplyResult, apply_plan
+from letterpress.activation.destinations import Connection, Destination
+from letterpress.activation.plan import Plan, make_plan
+from letterpress.demo.esp import RunningEsp
+
+KEY = b"a key of the tests, thirty-two by"
+NOW = datetime(2011, 7, 1, 12, tzinfo=UTC)
+
+SYNC_COLUMNS = """
+    customer_id varchar, email varchar, first_name varchar, country_code varchar, time_zone varchar,
+    loyalty_tier varchar, favourite_category varchar, rfm_code varchar, rfm_segment varchar, cluster varchar,
+    clv_tier varchar, clv_decile integer, segments varchar, order_count_band varchar,
+    email_consent_status varchar, consent_proof varchar, is_eligible boolean, refusal_reason varchar,
+    as_of timestamptz
+"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A row of sync_customers, and since when the consent stands."""
+
+    customer_id: str
+    email: str | None = None
+    first_name: str | None = "Ada"
+    loyalty_tier: str | None = "gold"
+    favourite_category: str | None = "Candles & Home"
+    segments: str | None = "champions"
+    clv_decile: int | None = 10
+    is_eligible: bool = True
+    refusal_reason: str | None = None
+    consent_proof: str | None = "proof-1"
+    granted_at: datetime = datetime(2011, 1, 1, tzinfo=UTC)
+
+    def changed(self, **values: Any) -> "Person":
+        """The same person with other values."""
+        return replace(self, **values)
+
+    def refused(self, reason: str) -> "Person":
+        """The same person, whom the warehouse does not let through."""
+        return replace(self, is_eligible=False, refusal_reason=reason)
+
+
+def person(number: int, **values: Any) -> Person:
+    """Somebody who may be written to."""
+    return Person(f"customer-{number:05d}", **{"email": f"person{number}@example.com", **values})
+
+
+def write_version(folder: Path, people: list[Person]) -> str:
+    """A version directory that holds exactly these people."""
+    folder.mkdir(parents=True)
+    with duckdb.connect(str(folder / "marts.duckdb")) as connection:
+        connection.execute("create schema activation; create schema marts.marts")
+        connection.execute(f"create table activation.sync_customers ({SYNC_COLUMNS})")
+        connection.execute(
+            "create table marts.marts.dim_customers "
+            "(customer_id varchar, email_consent_status varchar, email_consent_changed_at timestamptz)"
+        )
+        if not people:
+            return str(folder)
+        rows = [
+            (
+                one.customer_id,
+                one.email,
+                one.first_name,
+                "GB",
+                "Europe/London",
+                one.loyalty_tier,
+                one.favourite_category,
+                "555",
+                "Champions",
+                "loyal high spenders",
+                "high",
+                one.clv_decile,
+                one.segments,
+                "10+",
+                "granted" if one.is_eligible else "withdrawn",
+                one.consent_proof,
+                one.is_eligible,
+                one.refusal_reason,
+                NOW,
+            )
+            for one in people
+        ]
+        connection.executemany(f"insert into activation.sync_customers values ({', '.join('?' * 19)})", rows)
+        connection.executemany(
+            "insert into marts.marts.dim_customers values (?, ?, ?)",
+            [(one.customer_id, "granted" if one.is_eligible else "withdrawn", one.granted_at) for one in people],
+        )
+    return str(folder)
+
+
+@dataclass
+class Line:
+    """Activation from a warehouse to an ESP, for a test to drive."""
+
+    folder: Path
+    esp: RunningEsp
+    stores_url: str
+    destination: Destination
+    versions: int = 0
+    version_dir: str = ""
+    audited: list[dict] = field(default_factory=list)
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(self.esp.base_url, self.esp.token, self.esp.smtp_host, self.esp.smtp_port)
+
+    def publish(self, *people: Person) -> str:
+        self.versions += 1
+        self.version_dir = write_version(self.folder / f"published-{self.versions}", list(people))
+        return self.version_dir
+
+    def plan(self, run_id: str = "run") -> Plan:
+        return make_plan(
+            destination=self.destination,
+            version_dir=self.version_dir,
+            stores_url=self.stores_url,
+            identity_key=KEY,
+            plans=str(self.folder / "plans"),
+            run_id=run_id,
+        )
+
+    def apply(self, plan: Plan, **options: Any) -> ApplyResult:
+        given = {
+            "plan": plan,
+            "destination": self.destination,
+            "version_dir": self.version_dir,
+            "connection": self.connection,
+            "stores_url": self.stores_url,
+            "identity_key": KEY,
+            "run_id": "run",
+            "validate": self.audited.extend,
+        }
+        return apply_plan(**{**given, **options})
+
+    def sync(self, *people: Person, **options: Any) -> ApplyResult:
+        if people:
+            self.publish(*people)
+        return self.apply(self.plan(), **options)
+
+    def at_esp(self) -> dict[str, dict]:
+        found, _ = self.esp.app.state.profiles.page(after="", size=10_000)
+        return {profile["external_id"]: profile for profile in found}
+
+    def suppress(self, one: Person, reason: str, at: datetime = NOW) -> None:
+        with stores.opened(self.stores_url) as engine, stores.writing(engine) as connection:
+            suppression.suppress(
+                connection,
+                suppression.entries(
+                    email=one.email,
+                    customer_id=one.customer_id,
+                    reason=reason,
+                    source="test",
+                    suppressed_at=at,
+                    identity_key=KEY,
+                ),
+            )
+
+    def ledger(self) -> dict[str, dict]:
+        """The ledger without what differs between runs: attempts, runs."""
+        with stores.opened(self.stores_url) as engine, stores.reading(engine) as connection:
+            ids = [row.customer_id for row in ledger.held(connection, self.destination.name)]
+            rows = ledger.rows_of(connection, self.destination.name, ids)
+        return {
+            customer_id: {name: value for name, value in row.items() if name not in ("attempt", "run_id")}
+            for customer_id, row in rows.items()
+        }
