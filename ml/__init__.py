@@ -1,0 +1,1 @@
+"""Models without Airflow: frames in, frames out, everything as of an instant."""

@@ -1,0 +1,125 @@
+"""``models.yml``: which models there are, what each reads, its settings and the gate before its promotion."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ml.errors import ConfigurationError
+from ml.spec import ModelSettings, ModelSpec
+
+DEFAULT = Path(__file__).with_name("models.yml")
+
+
+class PromotionGate(BaseModel):
+    """What a new version has to show before it serves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str = Field(description="the metric that decides; training and evaluation both report it")
+    direction: Literal["maximise", "minimise"] = "maximise"
+    minimum: float = Field(description="the worst value that may serve")
+    margin: float = Field(
+        default=0.0, ge=0, description="how much worse than the champion, on the same data, it may be"
+    )
+    unmeasured: Literal["refuse", "first"] = Field(
+        default="refuse", description="too little data to measure: refuse, or accept where nothing serves yet"
+    )
+
+
+class ModelBlock(BaseModel):
+    """One block of ``models.yml`` as it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    module: str = Field(pattern=r"^[a-z_][a-z0-9_.]*$")
+    features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    promotion: PromotionGate
+
+
+@dataclass(frozen=True)
+class ConfiguredModel:
+    """One model, ready to use: its spec, what it reads, its validated settings and its gate."""
+
+    name: str
+    spec: ModelSpec
+    features: Mapping[str, tuple[str, ...]]
+    settings: ModelSettings
+    promotion: PromotionGate
+
+
+def model_names(path: str | Path = DEFAULT) -> list[str]:
+    """The configured models, in the file's order; no model module is imported."""
+    return list(_blocks(path))
+
+
+def configured(name: str, path: str | Path = DEFAULT) -> ConfiguredModel:
+    """One model with its settings validated.
+
+    Raises :class:`ConfigurationError` that names file, field, what was expected and what was found.
+    """
+    blocks = _blocks(path)
+    if name not in blocks:
+        raise ConfigurationError(f"{path}: no model {name!r}; expected one of {', '.join(blocks)}")
+    block = blocks[name]
+    try:
+        spec = importlib.import_module(block.module).MODEL
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path}: {name}.module: expected a module that exposes MODEL, found {block.module!r} ({error})"
+        ) from error
+    if spec.name != name:
+        raise ConfigurationError(
+            f"{path}: {name}.module: {block.module} holds the model {spec.name!r}; name the block after it"
+        )
+    unknown = sorted(set(block.features) - set(spec.features))
+    if unknown:
+        raise ConfigurationError(
+            f"{path}: {name}.features.{unknown[0]}: the model does not read it; it reads {', '.join(spec.features)}"
+        )
+    try:
+        settings = spec.settings.model_validate(block.settings)
+    except ValidationError as error:
+        raise _refusal(path, f"{name}.settings", error, spec.settings) from error
+    features = {
+        frame: tuple(dict.fromkeys((*required, *block.features.get(frame, ()))))
+        for frame, required in spec.features.items()
+    }
+    return ConfiguredModel(name=name, spec=spec, features=features, settings=settings, promotion=block.promotion)
+
+
+def _blocks(path: str | Path) -> dict[str, ModelBlock]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path}: the file is missing; expected one block for each model") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict) or not content:
+        raise ConfigurationError(f"{path}: expected one block for each model, found {type(content).__name__}")
+    blocks = {}
+    for name, block in content.items():
+        try:
+            blocks[name] = ModelBlock.model_validate(block)
+        except ValidationError as error:
+            raise _refusal(path, name, error, ModelBlock) from error
+    return blocks
+
+
+def _refusal(path: str | Path, prefix: str, error: ValidationError, model: type[BaseModel]) -> ConfigurationError:
+    lines = []
+    for problem in error.errors():
+        field = ".".join([prefix, *(str(part) for part in problem["loc"])])
+        if problem["type"] == "extra_forbidden":
+            parent = PromotionGate if problem["loc"][0] == "promotion" else model
+            lines.append(f"{field}: unknown key; known keys are {', '.join(parent.model_fields)}")
+        else:
+            lines.append(f"{field}: {problem['msg']}, found {problem['input']!r}")
+    return ConfigurationError(f"{path}: " + "; ".join(lines))

@@ -1,0 +1,62 @@
+"""From orders to what the probability models need to know of each customer."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+DAYS_A_WEEK = 7.0
+
+COLUMNS = ("customer_id", "purchases", "recency", "age", "repeat_spend", "mean_spend")
+
+
+def summarise(orders: pd.DataFrame, *, until: date, begin: date | None = None) -> pd.DataFrame:
+    """One row per customer who bought by ``until`` (a day, inclusive), sorted by ``customer_id``.
+
+    ``orders`` has ``customer_id``, ``order_date`` and ``net_amount``; the orders of one day are one purchase.
+    Out: ``purchases`` (repeat purchases: days with an order after the first such day), ``recency`` and ``age``
+    (weeks from the first purchase to the last one, and to ``until``), ``repeat_spend`` (mean value of the
+    repeat purchases, 0 without any), ``mean_spend`` (mean value of all purchases). ``begin`` drops orders
+    before that day.
+    """
+    data = pd.DataFrame(
+        {
+            "customer_id": orders["customer_id"].to_numpy(),
+            "day": pd.to_datetime(orders["order_date"]).dt.normalize().to_numpy(),
+            "amount": orders["net_amount"].to_numpy(dtype=float),
+        }
+    )
+    end = pd.Timestamp(until)
+    data = data[data["day"] <= end]
+    if begin is not None:
+        data = data[data["day"] >= pd.Timestamp(begin)]
+    # Amounts are sorted too: a sum of floats depends on their order.
+    data = data.sort_values(["customer_id", "day", "amount"], kind="stable")
+    days = data.groupby(["customer_id", "day"], sort=True, as_index=False)["amount"].sum()
+    customers = days.groupby("customer_id", sort=True)
+    first, last, count = customers["day"].min(), customers["day"].max(), customers.size()
+    total = customers["amount"].sum()
+    first_amount = customers["amount"].first()
+    repeats = (count - 1).to_numpy()
+    repeat_total = np.where(repeats > 0, total - first_amount, 0.0)
+    return pd.DataFrame(
+        {
+            "customer_id": first.index.to_numpy(),
+            "purchases": repeats,
+            "recency": ((last - first).dt.days / DAYS_A_WEEK).to_numpy(),
+            "age": ((end - first).dt.days / DAYS_A_WEEK).to_numpy(),
+            "repeat_spend": repeat_total / np.maximum(repeats, 1),
+            "mean_spend": (total / count).to_numpy(),
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def actual(orders: pd.DataFrame, *, after: date, until: date) -> pd.DataFrame:
+    """What customers really did on the days after ``after``, up to ``until``: ``purchases`` and ``value``."""
+    day = pd.to_datetime(orders["order_date"]).dt.normalize()
+    inside = orders[(day > pd.Timestamp(after)) & (day <= pd.Timestamp(until))]
+    grouped = inside.assign(day=day[inside.index]).groupby("customer_id", sort=True)
+    return pd.DataFrame({"purchases": grouped["day"].nunique(), "value": grouped["net_amount"].sum()})
