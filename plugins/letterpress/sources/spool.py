@@ -11,10 +11,13 @@ import pyarrow as pa
 
 from letterpress.sources.errors import SourceError
 
-# Read by dlt when it is first used. No telemetry, no look-ups of secrets in Airflow's metadata or a cloud's store,
-# and neither configuration files nor state outside the folder.
+# Read by dlt from the environment. No telemetry, no handlers of signals, which are Airflow's, no look-ups of secrets
+# in Airflow's metadata or a cloud's store, no state; one worker moves files at once, several poll every second.
 _SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__INTERCEPT_SIGNALS": "false",
+    "RESTORE_FROM_DESTINATION": "false",
+    "LOAD__WORKERS": "1",
     "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "false",
     "PROVIDERS__ENABLE_GOOGLE_SECRETS": "false",
 }
