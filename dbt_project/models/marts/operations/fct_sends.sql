@@ -1,0 +1,18 @@
+with sends as (
+    select * from {{ ref('stg_history__sends') }}
+),
+
+final as (
+    select
+        destination || ':' || campaign_id || ':' || customer_id as send_id,
+        campaign_id,
+        customer_id,
+        destination,
+        send_state,
+        message_id,
+        accepted_at
+    from sends
+    where export_number = 1
+)
+
+select * from final

@@ -1,0 +1,74 @@
+with customers as (
+    select * from {{ ref('dim_customers') }}
+),
+
+rfm as (
+    select * from {{ ref('fct_customer_rfm') }}
+),
+
+segments as (
+    select
+        customer_id,
+        {{ dbt.listagg('segment_key', "','", 'order by segment_key') }} as segments
+    from {{ ref('dim_customer_segments') }}
+    group by customer_id
+),
+
+clusters as (
+    select * from {{ ref('fct_customer_scores') }}
+    where model_name = 'customer_clusters'
+),
+
+lifetime_values as (
+    select * from {{ ref('fct_customer_scores') }}
+    where model_name = 'customer_lifetime_value'
+),
+
+-- Consent first: a person without it is refused for that, whatever the address looks like.
+judged as (
+    select
+        *,
+        case
+            when is_email_suppressed then email_suppression_reason
+            when email_consent_status = 'withdrawn' then 'consent_withdrawn'
+            when email_consent_status = 'none' then 'no_consent'
+            when has_invalid_email then 'invalid_email'
+            when email is null then 'no_email'
+        end as refusal_reason,
+        case
+            {% for band, least in (var('order_count_bands').items() | list | reverse) -%}
+            when order_count >= {{ least }} then '{{ band }}'
+            {% endfor %}
+        end as order_count_band
+    from customers
+),
+
+final as (
+    select
+        judged.customer_id,
+        judged.email,
+        judged.first_name,
+        judged.country_code,
+        judged.time_zone,
+        judged.loyalty_tier,
+        judged.favourite_category,
+        rfm.rfm_code,
+        rfm.rfm_segment,
+        clusters.tier as cluster,
+        lifetime_values.tier as clv_tier,
+        coalesce(segments.segments, '') as segments,
+        judged.order_count_band,
+        judged.email_consent_status,
+        judged.consent_proof,
+        judged.refusal_reason,
+        lifetime_values.decile as clv_decile,
+        judged.refusal_reason is null as is_eligible,
+        judged.as_of
+    from judged
+    left join rfm on judged.customer_id = rfm.customer_id
+    left join segments on judged.customer_id = segments.customer_id
+    left join clusters on judged.customer_id = clusters.customer_id
+    left join lifetime_values on judged.customer_id = lifetime_values.customer_id
+)
+
+select * from final

@@ -1,0 +1,17 @@
+with landed as (
+    select * from {{ landed(source('history', 'segment_changes')) }}
+),
+
+final as (
+    select
+        version,
+        customer_id,
+        segment_key,
+        change,
+        as_of as changed_as_of,
+        _load_sequence
+    from landed
+    where not {{ is_after_as_of('as_of') }}
+)
+
+select * from final

@@ -1,0 +1,128 @@
+"""Landing for dbt tests: rows become Parquet files under their declared schemas, and an inputs index lists them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
+AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
+IDENTITY_KEY = b"a key for tests only"
+
+
+def declared_schemas() -> dict[tuple[str, str], pa.Schema]:
+    """Every entity that dbt reads, with the columns that its owner declares."""
+    from letterpress.sources import landing
+    from letterpress.warehouse import history, inputs
+
+    schemas = dict(landing.declared_schemas())
+    schemas |= {("history", name): schema for name, schema in history.SCHEMAS.items()}
+    schemas["scores", "scores"] = inputs.SCORES_SCHEMA
+    return schemas
+
+
+def at(text: str) -> datetime:
+    """An instant in UTC, such as ``at("2011-06-01 12:00")``."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Landing:
+    """Loads of one test, and dbt over them in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index: list[dict[str, Any]] = []
+        self.sequence = 0
+        self.database = folder / "warehouse.duckdb"
+        (folder / "key").write_bytes(IDENTITY_KEY)
+        for (source, entity), schema in declared_schemas().items():
+            self._write(source, entity, schema.empty_table(), 0)
+
+    def load(self, **entities: Iterable[Mapping[str, Any]] | pa.Table) -> int:
+        """Land one load; names are ``<source>__<entity>``. Returns its sequence."""
+        self.sequence += 1
+        schemas = declared_schemas()
+        for name, rows in entities.items():
+            source, entity = name.split("__")
+            table = rows if isinstance(rows, pa.Table) else _table(rows, schemas[source, entity])
+            self._write(source, entity, table, self.sequence)
+        return self.sequence
+
+    def dbt(self, *command: str, as_of: datetime = AS_OF, variables: Mapping[str, Any] | None = None):
+        """Run dbt in this process over what has landed; returns dbt's own result."""
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.cli.main import dbtRunner
+        from pytest import MonkeyPatch
+
+        inputs = self.folder / f"inputs-{self.sequence}.parquet"
+        pq.write_table(pa.Table.from_pylist(self.index), inputs)
+        given = {"as_of": as_of.isoformat(), "known_through": self.sequence, "inputs": str(inputs)}
+        with MonkeyPatch.context() as environment:
+            environment.setenv("LETTERPRESS_WAREHOUSE_FILE", str(self.database))
+            environment.setenv("LETTERPRESS_IDENTITY_KEY_FILE", str(self.folder / "key"))
+            environment.setenv("LETTERPRESS_SPILL", str(self.folder / "spill"))
+            try:
+                return dbtRunner().invoke(
+                    [
+                        "--no-use-colors",
+                        "--quiet",
+                        *command,
+                        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+                        *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
+                        *("--vars", json.dumps(given | dict(variables or {}))),
+                    ]
+                )
+            finally:
+                DuckDBConnectionManager.close_all_connections()
+
+    def build(self, *selection: str, as_of: datetime = AS_OF) -> dict[str, str]:
+        """``dbt build``; status by node. Fails with what dbt said of every node that broke."""
+        answer = self.dbt("build", *selection, as_of=as_of)
+        assert answer.exception is None, answer.exception
+        broken = [
+            f"{one.status}: {one.node.name}: {one.message}"
+            for one in answer.result
+            if one.status not in ("success", "pass")
+        ]
+        assert not broken, "\n".join(broken)
+        return {one.node.name: str(one.status) for one in answer.result}
+
+    def query(self, sql: str) -> list[tuple]:
+        """Rows of the warehouse."""
+        import duckdb
+
+        with duckdb.connect(str(self.database), read_only=True, config={"TimeZone": "UTC"}) as connection:
+            return connection.execute(sql).fetchall()
+
+    def _write(self, source: str, entity: str, table: pa.Table, sequence: int) -> None:
+        file = self.folder / "landing" / source / entity / f"{sequence}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, file)
+        self.index.append(
+            {
+                "source": source,
+                "entity": entity,
+                "uri": str(file),
+                "load_sequence": sequence,
+                "loaded_at": datetime(2011, 7, 1, tzinfo=UTC),
+            }
+        )
+
+
+def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows with the columns that they name; the others are null, and the hash is of the content."""
+    complete = []
+    for row in rows:
+        if unknown := set(row) - set(schema.names):
+            raise ValueError(f"expected the declared columns {schema.names}, found {sorted(unknown)}")
+        content = json.dumps(row, sort_keys=True, default=str)
+        filled = {name: row.get(name) for name in schema.names}
+        if "_row_hash" in filled:
+            filled["_row_hash"] = hashlib.sha256(content.encode()).hexdigest()
+        complete.append(filled)
+    return pa.Table.from_pylist(complete, schema=schema)
