@@ -47,7 +47,7 @@ class BgNbd:
         the paper, with Euler's transformation of the hypergeometric function: its terms stay near one for heavy
         buyers where the printed form overflows.
         """
-        x, t_x, age = _columns(summary)
+        x, _, age = _columns(summary)
         if self.a == 0:
             return (self.r + x) / (self.alpha + age) * horizon
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
