@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -53,12 +54,14 @@ def score(
     run_id: str,
     scored_at: datetime,
     configuration: str | None = None,
+    audit: Callable[[pd.DataFrame], object] | None = None,
 ) -> ScoringResult:
     """Score with the version that serves, as of ``as_of``.
 
     Writes ``<scores>/<model>/<version>/<as_of>/scores.parquet`` and then ``scores.json`` (its presence, and the
     hash in it, make the scores valid), and last ``<scores>/<model>/current.json``, which names the version and
     ``as_of`` that count now, after a roll-back too. A repeated run finds its files and leaves them untouched.
+    ``audit`` gets the frame of new scores before it is written; what it raises leaves the files as they are.
     Raises :class:`NoChampion` where no version serves.
     """
     from ml import registry as versions
@@ -86,6 +89,8 @@ def score(
     }
     changed = not _is_written(folder, content_hash)
     if changed:
+        if audit is not None:
+            audit(table.to_pandas())
         content = _parquet(table)
         files.write_bytes(uri, content)
         about["file_sha256"] = files.sha256(content)
