@@ -12,7 +12,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 from letterpress.orchestration import models
 from letterpress.orchestration.assets import CHAMPIONS, FEATURES
 from letterpress.orchestration.defaults import Tag, dag_defaults
-from ml.config import load_models
+from ml.config import model_names
 
 shared = dag_defaults(Tag.MODELS, description="Train what is due; the gate decides what goes live")
 force = Param(False, type="boolean", title="Force", description="Train although the champion is young.")
@@ -24,12 +24,7 @@ with DAG(
     **(shared | {"params": shared["params"] | {"force": force}}),
 ):
     pinned = models.pin_features()
-    models.announce_champions(
-        [
-            models.train.override(task_id=f"train_{name}")(name, pinned, model.retrain_every_days)
-            for name, model in load_models().items()
-        ]
-    )
+    models.announce_champions([models.train.override(task_id=f"train_{name}")(name, pinned) for name in model_names()])
 
 with DAG(
     "models_score",
@@ -38,4 +33,4 @@ with DAG(
     **dag_defaults(Tag.MODELS, description="Score every customer with the champions"),
 ):
     pinned = models.pin_features()
-    models.announce_scores([models.score.override(task_id=f"score_{name}")(name, pinned) for name in load_models()])
+    models.announce_scores([models.score.override(task_id=f"score_{name}")(name, pinned) for name in model_names()])

@@ -55,7 +55,7 @@ with DAG(
     audited = warehouse.audit_candidate(
         inputs,
         {
-            "mart_fct_customer_scores": "activation.fct_customer_scores",
+            "mart_fct_customer_scores": "marts.fct_customer_scores",
             "mart_sync_customers": "activation.sync_customers",
         },
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from letterpress import storage
@@ -38,6 +39,8 @@ def environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         **ours,
         "LETTERPRESS_ESP_TOKEN": token,
+        # `airflow standalone` starts its parts by the name of the command.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")]),
         # Where a machine sets it, every forked task compiles everything again: the start takes three times as long.
         "PYTHONDONTWRITEBYTECODE": "",
@@ -63,8 +66,13 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "50",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "AIRFLOW_CONN_DEMO_SHOP": json.dumps({"conn_type": "http", **shop}),
-        "AIRFLOW_CONN_LOCAL_ESP": json.dumps({"conn_type": "http", **esp, "password": token, "extra": smtp}),
+        "AIRFLOW_CONN_LETTERPRESS_SHOP": json.dumps({"conn_type": "http", **shop}),
+        "AIRFLOW_CONN_LETTERPRESS_LOCAL_ESP": json.dumps(
+            {"conn_type": "http", **esp, "password": token, "extra": smtp}
+        ),
+        "AIRFLOW_CONN_LETTERPRESS_ONLINE_RETAIL": json.dumps(
+            {"conn_type": "fs", "extra": {"path": settings.online_retail}}
+        ),
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "False",
         "RUNTIME__DLTHUB_TELEMETRY": "false",

@@ -1,7 +1,7 @@
 """Defaults, tags and callbacks of every DAG, once."""
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
@@ -23,7 +23,8 @@ class Tag(StrEnum):
 
 # Trying these again gives the same answer: somebody has to look first.
 _FINAL = [
-    "letterpress.sources.extract.SchemaChanged",
+    "letterpress.sources.errors.SchemaChanged",
+    "letterpress.sources.errors.SourceRefused",
     "letterpress.warehouse.build.BuildFailed",
     "letterpress.orchestration.audits.AuditFailed",
 ]
@@ -58,7 +59,7 @@ def dag_defaults(*tags: Tag, description: str) -> dict:
     """Keyword arguments that every DAG shares."""
     return {
         "description": description,
-        "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+        # No start date: the first run is the next one on the schedule, not the last one before the installation.
         "catchup": False,
         "max_active_runs": 1,
         "dagrun_timeout": timedelta(hours=2),

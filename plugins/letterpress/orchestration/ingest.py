@@ -12,6 +12,16 @@ from letterpress.settings import settings
 log = logging.getLogger(__name__)
 
 
+def connection(name: str):
+    """Where a source is, from its Airflow Connection: a base URL with its key, or (type `fs`) a folder."""
+    from letterpress.sources import Connection
+
+    found = BaseHook.get_connection(name)
+    if found.conn_type == "fs":
+        return Connection(base_url=found.extra_dejson["path"])
+    return Connection(base_url=f"{found.schema or 'http'}://{found.host}:{found.port}", token=found.password)
+
+
 @task(multiple_outputs=False)
 def extract(source: str) -> dict:
     """Extract what is new into pending files; skip what follows where nothing is."""
@@ -19,11 +29,11 @@ def extract(source: str) -> dict:
     from letterpress.sources.extract import extract as run
 
     as_of = context.as_of()
-    connection = load_sources()[source].connection
+    name = load_sources()[source].connection
     load_id = run(
         source,
         landing=settings().landing,
-        connections={connection: BaseHook.get_connection(connection)} if connection else {},
+        connections={name: connection(name)},
         as_of=as_of,
         run_id=context.run_id(),
     )
@@ -50,12 +60,14 @@ def land(source: str):
                 subject=f"{source}.{entity} {load_id}",
                 run_id=context.run_id(),
             )
-            for entity in landing.pending_entities(at, load_id)
+            for entity, loaded in landing.load(at, load_id).entities.items()
+            if loaded.rows
         ]
         try:
             counts = stop_on_error(audits, kept="nothing of this load is used and the cursor stays")
         except AuditFailed:
-            landing.reject(at, load_id, {"verdict": "failed", "audits": [one["subject"] for one in audits]})
+            counts = {key: sum(one[key] for one in audits) for key in ("checks", "warnings", "errors")}
+            landing.reject(at, load_id, {"verdict": "failed", **counts})
             raise
         verdict = "warned" if counts["warnings"] else "passed"
         manifest = landing.commit(at, load_id, {"verdict": verdict, **counts})

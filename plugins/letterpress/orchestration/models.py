@@ -25,7 +25,7 @@ def pin_features() -> dict:
 
 
 @task(execution_timeout=None)
-def train(model: str, pinned: dict, every_days: int) -> dict:
+def train(model: str, pinned: dict) -> dict:
     """Train where there is no champion or the champion is old; the promotion gate decides what goes live."""
     from ml.train import is_due
     from ml.train import train as run
@@ -34,8 +34,8 @@ def train(model: str, pinned: dict, every_days: int) -> dict:
 
     as_of = datetime.fromisoformat(pinned["as_of"])
     forced = bool(get_current_context()["params"].get("force"))
-    if not forced and not is_due(model, as_of, settings().stores, every_days=every_days):
-        raise AirflowSkipException(f"{model}: the champion is younger than {every_days} days as of {as_of:%Y-%m-%d}")
+    if not forced and not is_due(model, as_of, settings().stores):
+        raise AirflowSkipException(f"{model}: its champion is young enough as of {as_of:%Y-%m-%d}")
     with publish.lease(settings().published, "features", pinned["version"]) as folder:
         result = run(
             model,

@@ -48,13 +48,14 @@ def resolve_activation() -> dict:
 
 def wanted_activation():
     """The inputs of the activation version that follows from the current features version and the champions."""
-    from ml.registry import champions
+    from ml.registry import aliases
 
     from letterpress.warehouse import publish
     from letterpress.warehouse.inputs import activation_inputs
 
     features = publish.manifest(settings().published, "features")["version"]
-    return activation_inputs(settings(), features_version=features, champions=champions(settings().stores))
+    champions = {name: alias.model_version for name, alias in aliases(settings().stores).items()}
+    return activation_inputs(settings(), features_version=features, champions=champions)
 
 
 @task(pool=WRITER_POOL, outlets=[DBT_MODELS], multiple_outputs=False)
