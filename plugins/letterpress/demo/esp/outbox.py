@@ -21,12 +21,13 @@ _WHERE = """
     and (:campaign = '' or messages.campaign_id = :campaign)
     and (:person = '' or messages.external_id = :person)
     and (:state = '' or exists (select 1 from events
-        where events.message_id = messages.message_id and events.event_type = :state))
+        where events.message_id = messages.message_id and events.event_type = :state
+            and not events.is_machine_open))
 """
 
 
 class Outbox:
-    """Read-only queries for the pages."""
+    """Read-only queries for the pages; what a machine opened counts as no state of a message."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -54,8 +55,8 @@ class Outbox:
             total = connection.execute(f"select count(*) as n from messages where {_WHERE}", given).fetchone()["n"]
             rows = connection.execute(
                 "select message_id, campaign_id, campaign_name, external_id, recipient, subject, preview, accepted_at,"
-                " (select group_concat(distinct event_type) from events"
-                "  where events.message_id = messages.message_id) as event_types"
+                " (select group_concat(distinct event_type) from events where not events.is_machine_open"
+                " and events.message_id = messages.message_id) as event_types"
                 f" from messages where {_WHERE} order by sequence desc limit :size offset :offset",
                 given,
             ).fetchall()
@@ -71,7 +72,7 @@ class Outbox:
             rows = connection.execute(
                 "select event_type, count(distinct message_id) as n"
                 " from events join messages using (message_id)"
-                " where :campaign = '' or campaign_id = :campaign group by 1",
+                " where not is_machine_open and (:campaign = '' or campaign_id = :campaign) group by 1",
                 {"campaign": campaign},
             ).fetchall()
         found = {row["event_type"]: row["n"] for row in rows}
@@ -108,7 +109,7 @@ class Outbox:
             "content": zlib.decompress(row["content"]),
             "events": [dict(event) for event in events],
             "links": [dict(link) for link in links],
-            "states": _states({event["event_type"] for event in events}),
+            "states": _states({event["event_type"] for event in events if not event["is_machine_open"]}),
         }
 
 

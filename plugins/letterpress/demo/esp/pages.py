@@ -61,8 +61,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(template: str, status: int = 200, **given: Any) -> HTMLResponse:
-    return HTMLResponse(_environment().get_template(template).render(**given), status, HEADERS)
+def _page(template: str, http_status: int = 200, **given: Any) -> HTMLResponse:
+    return HTMLResponse(_environment().get_template(template).render(**given), http_status, HEADERS)
 
 
 def _not_found(what: str) -> HTMLResponse:
@@ -171,7 +171,7 @@ def install(app: FastAPI) -> None:
             return _page("notice.html", 403, title="Refused", text="This form came from another site.")
         if not is_done:
             return _not_found("There is no such message in this outbox.")
-        return RedirectResponse(f"/messages/{message_id}?view=source#events", 303, HEADERS)
+        return RedirectResponse(f"/messages/{message_id}#events", 303, HEADERS)
 
     @app.post("/messages/{message_id}/spam", include_in_schema=False)
     def spam(request: Request, message_id: str) -> Response:

@@ -1,6 +1,7 @@
 """The SMTP side: one recipient a mail, refused where suppressed, accepted once for each key."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from letterpress.demo.esp.clock import instant
 from letterpress.demo.esp.faults import Faults
 from letterpress.demo.esp.mailbox import Envelope, KeyOfAnotherMessage, Mailbox, SuppressedRecipient
 from letterpress.demo.esp.tracking import Signer, parse, prepare
+
+_log = logging.getLogger(__name__)
 
 MAXIMUM_SIZE = 10 * 1024 * 1024
 MAXIMUM_KEY = 200
@@ -59,6 +62,11 @@ class Handler:
         if fault is not None and fault.loses_answer and server.transport is not None:
             server.transport.abort()
         return answer
+
+    async def handle_exception(self, error: Exception) -> str:
+        """What went wrong is for our log; the sender may try again, and its key keeps the mail single."""
+        _log.error("a mail was not taken in", exc_info=error)
+        return "451 4.3.0 Local error in processing: try again later"
 
     def _accept(self, envelope: SmtpEnvelope) -> str:
         content = envelope.content
