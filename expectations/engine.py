@@ -1,10 +1,12 @@
 """Great Expectations itself: one quiet, ephemeral context a process, one pandas batch at a time."""
 
+import json
 import math
 import os
 import re
 import threading
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -101,13 +103,32 @@ def ask(suite: str, checks: Sequence[Check], batch: "pd.DataFrame") -> dict[int,
         .add_batch_definition_whole_dataframe("whole")
     )
     try:
-        result = definition.get_batch(batch_parameters={"dataframe": batch}).validate(
-            expectation_suite(suite, checks, numbers), result_format=RESULT_FORMAT
-        )
+        with warnings.catch_warnings():
+            # It asks pandas for what pandas will drop one day, column by column.
+            warnings.simplefilter("ignore")
+            result = definition.get_batch(batch_parameters={"dataframe": batch}).validate(
+                expectation_suite(suite, checks, numbers), result_format=RESULT_FORMAT
+            )
     finally:
         context.data_sources.delete(source)
     answers = {item.expectation_config.meta["check"]: _answer(item) for item in result.results}
     return {number: answers[number] for number in numbers}
+
+
+def flatten(batch: "pd.DataFrame") -> "pd.DataFrame":
+    """A batch without objects and lists in its cells, which no check could look into."""
+    import pandas as pd
+
+    while nested := {name: kind for name in batch.columns if (kind := _nesting(batch[name])) is not None}:
+        for name, kind in nested.items():
+            if kind is dict:
+                parts = pd.DataFrame([value if isinstance(value, dict) else {} for value in batch[name]])
+                parts.index = batch.index
+                batch = pd.concat([batch.drop(columns=name), parts.add_prefix(f"{name}.")], axis=1)
+            else:
+                texts = [json.dumps(value, default=str) if isinstance(value, list) else value for value in batch[name]]
+                batch = batch.assign(**{name: texts})
+    return batch
 
 
 @cache
@@ -183,3 +204,10 @@ def _exception(info: dict[str, Any] | None) -> str | None:
 
 def _sum(left: int | None, right: int | None) -> int | None:
     return right if left is None else left if right is None else left + right
+
+
+def _nesting(column: "pd.Series") -> type[dict] | type[list] | None:
+    if column.dtype != object:
+        return None
+    kinds = {dict if isinstance(value, dict) else list for value in column if isinstance(value, dict | list)}
+    return dict if dict in kinds else list if kinds else None

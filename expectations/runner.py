@@ -25,7 +25,7 @@ from expectations.suites.check import PATTERN_NAMES
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RESULTS_SCHEMA", "Audit", "Outcome", "build_data_docs", "payload_frame", "validate"]
+__all__ = ["RESULTS_SCHEMA", "Audit", "Outcome", "build_data_docs", "validate"]
 
 # A batch without its columns fails every check: the first lines say why.
 _TOLD = 12
@@ -120,6 +120,7 @@ def validate(
 ) -> Audit:
     """Ask every check of a suite of every batch; one batch is in memory at a time.
 
+    Nested values are taken apart first: objects become columns ``<column>.<name>``, lists JSON text.
     ``subject`` names what is audited (a load, a version, a plan); suite, subject and run make the
     ``audit_id``. With ``results_dir`` the merged result is stored there for Data Docs. An unknown suite
     raises ``KeyError``; no batch at all raises ``ValueError``, since nothing was looked at.
@@ -134,7 +135,7 @@ def validate(
     merged: dict[int, engine.Answer] = {}
     batch_number = 0
     for batch_number, batch in enumerate(_with_rows(batches), start=1):
-        for number, answer in engine.ask(suite, checks, batch).items():
+        for number, answer in engine.ask(suite, checks, engine.flatten(batch)).items():
             rows.append(
                 {
                     "audit_id": audit_id,
@@ -196,20 +197,6 @@ def validate(
         results=pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA),
         outcomes=outcomes,
     )
-
-
-def payload_frame(payloads: list[dict[str, Any]]) -> "pd.DataFrame":
-    """Outgoing profiles as a batch: nested attributes as ``attributes.<name>``, lists as JSON text."""
-    import pandas as pd
-
-    def flat(prefix: str, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        for name, value in content.items():
-            if isinstance(value, dict):
-                yield from flat(f"{prefix}{name}.", value)
-            else:
-                yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list) else value
-
-    return pd.DataFrame([dict(flat("", payload)) for payload in payloads])
 
 
 def _severity(check: Check, answer: engine.Answer) -> Literal["error", "warning"]:

@@ -1,7 +1,7 @@
 """What is about to leave for an ESP: the last look, at the very rows of the request.
 
-Batches come from ``expectations.runner.payload_frame``: ``external_id``, ``email``, ``segments`` and every
-attribute as ``attributes.<name>``. A field map decides what is sent; where it sends the facts that
+A batch is the payloads of one request, ``external_id``, ``email``, ``segments`` and every attribute as
+``attributes.<name>``. A field map decides what is sent; where it sends the facts that
 decide eligibility, they have to speak for the person.
 """
 
