@@ -1,7 +1,11 @@
 """A published version of a few people, and activation from it to a local ESP, for tests to drive."""
 
+import zlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,10 @@ import duckdb
 
 from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.apply import ApplyResult, apply_plan
+from letterpress.activation.campaign import CampaignResult, campaign, send_campaign
 from letterpress.activation.destinations import Connection, Destination
 from letterpress.activation.plan import Plan, make_plan
+from letterpress.activation.pull import lift_opted_in, pull_suppressions
 from letterpress.demo.esp import RunningEsp
 
 KEY = b"a key of the tests, thirty-two by"
@@ -58,11 +64,11 @@ def person(number: int, **values: Any) -> Person:
 def write_version(folder: Path, people: list[Person]) -> str:
     """A version directory that holds exactly these people."""
     folder.mkdir(parents=True)
-    with duckdb.connect(str(folder / "marts.duckdb")) as connection:
-        connection.execute("create schema activation; create schema marts.marts")
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        connection.execute("create schema activation; create schema marts")
         connection.execute(f"create table activation.sync_customers ({SYNC_COLUMNS})")
         connection.execute(
-            "create table marts.marts.dim_customers "
+            "create table marts.dim_customers "
             "(customer_id varchar, email_consent_status varchar, email_consent_changed_at timestamptz)"
         )
         if not people:
@@ -93,7 +99,7 @@ def write_version(folder: Path, people: list[Person]) -> str:
         ]
         connection.executemany(f"insert into activation.sync_customers values ({', '.join('?' * 19)})", rows)
         connection.executemany(
-            "insert into marts.marts.dim_customers values (?, ?, ?)",
+            "insert into marts.dim_customers values (?, ?, ?)",
             [(one.customer_id, "granted" if one.is_eligible else "withdrawn", one.granted_at) for one in people],
         )
     return str(folder)
@@ -165,6 +171,52 @@ class Line:
                     identity_key=KEY,
                 ),
             )
+
+    def pull(self) -> int:
+        return pull_suppressions(
+            destination=self.destination,
+            connection=self.connection,
+            stores_url=self.stores_url,
+            identity_key=KEY,
+        )
+
+    def lift(self) -> int:
+        return lift_opted_in(
+            destination=self.destination,
+            version_dir=self.version_dir,
+            stores_url=self.stores_url,
+            identity_key=KEY,
+        )
+
+    def send(self, campaign_id: str = "champions_thank_you", **options: Any) -> CampaignResult:
+        given = {
+            "campaign": campaign(campaign_id),
+            "destination": self.destination,
+            "version_dir": self.version_dir,
+            "connection": self.connection,
+            "stores_url": self.stores_url,
+            "identity_key": KEY,
+            "shop_url": "http://127.0.0.1:8090",
+            "run_id": "run",
+        }
+        return send_campaign(**{**given, **options})
+
+    def mails(self) -> list[dict]:
+        with self.esp.app.state.database.reading() as connection:
+            return [dict(row) for row in connection.execute("select * from messages order by sequence")]
+
+    def read_mail(self, customer_id: str) -> EmailMessage:
+        content = next(mail["content"] for mail in self.mails() if mail["external_id"] == customer_id)
+        return BytesParser(policy=policy.default).parsebytes(zlib.decompress(content))
+
+    def sends(self) -> dict[str, dict]:
+        """The sends without what differs between runs."""
+        with stores.opened(self.stores_url) as engine, stores.reading(engine) as connection:
+            rows = connection.execute(stores.SENDS.select()).mappings().all()
+        return {
+            row["customer_id"]: {name: value for name, value in row.items() if name not in ("run_id", "accepted_at")}
+            for row in rows
+        }
 
     def ledger(self) -> dict[str, dict]:
         """The ledger without what differs between runs: attempts, runs."""

@@ -34,7 +34,7 @@ def opened(version_dir: str, identity_key: bytes, *, memory_limit: str = "1GB") 
     """
     import duckdb
 
-    path = storage.join(version_dir, "marts.duckdb")
+    path = storage.join(version_dir, "warehouse.duckdb")
     if not storage.exists(path):
         raise AudienceError(f"{path}: expected a published version, found no file; publish the warehouse first")
     inner, outer = _hmac_pads(identity_key)

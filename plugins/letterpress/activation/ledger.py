@@ -225,14 +225,14 @@ def summary(stores_url: str, *, destination: str) -> dict[str, object]:
         states = connection.execute(
             sa.select(c.state, sa.func.count()).where(where).group_by(c.state).order_by(c.state)
         )
-        by_state = dict(states.tuples().all())
+        by_state = dict(states.all())
         codes = connection.execute(
             sa.select(c.error_code, sa.func.count())
             .where(where, c.state == REJECTED)
             .group_by(c.error_code)
             .order_by(c.error_code)
         )
-        rejected = dict(codes.tuples().all())
+        rejected = dict(codes.all())
         is_held = sa.and_(where, c.payload_hash.is_not(None))
         held_count = connection.scalar(sa.select(sa.func.count()).where(is_held))
         suppressed = connection.scalar(sa.select(sa.func.count()).where(where, c.is_suppressed))

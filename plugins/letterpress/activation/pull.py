@@ -1,10 +1,10 @@
 """What destinations and people say about consent, before anything is pushed: into live suppression at once."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from letterpress.activation import audience, ledger, stores, suppression
-from letterpress.activation.destinations import Connection, Destination, open_client
+from letterpress.activation.destinations import Connection, Destination, SuppressionEvent, open_client
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,12 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
         with stores.reading(engine) as read:
             since = suppression.position(read, name)
         events, position = client.suppressions(since)
+        with stores.reading(engine) as read:
+            echoes = _echoes(read, destination.name, events)
         found = [
             entry
             for event in events
+            if (event.external_id, event.reason) not in echoes
             for entry in suppression.entries(
                 email=event.email,
                 customer_id=event.external_id,
@@ -42,6 +45,23 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
                 suppression.advance(write, name, position)
     log.info("%s: %d suppressions read, %d new hashes", destination.name, len(events), new)
     return new
+
+
+def _echoes(
+    connection: stores.sa.Connection, destination: str, events: Sequence[SuppressionEvent]
+) -> set[tuple[str | None, str]]:
+    """Suppressions that we asked the destination for because the warehouse knew of a withdrawal.
+
+    Their instant is that of our request, later than the withdrawal: taken over, they would outlive an opt-in
+    that was given in between. The warehouse goes on refusing these people by itself.
+    """
+    rows = ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id})
+    return {
+        (customer_id, reason)
+        for customer_id, row in rows.items()
+        for reason in suppression.LIFTABLE
+        if row["action"] == "suppress" and row["pending_hash"] == f"suppress:{reason}"
+    }
 
 
 def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str, identity_key: bytes) -> int:

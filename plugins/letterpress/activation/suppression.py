@@ -136,7 +136,7 @@ def reasons(connection: sa.Connection, hashes: Iterable[str]) -> dict[str, str]:
         query = sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(
             SUPPRESSIONS.c.subject_hash.in_(chunk), SUPPRESSIONS.c.lifted_at.is_(None)
         )
-        found.update(row.tuple() for row in connection.execute(query))
+        found.update(connection.execute(query).all())
     return found
 
 
@@ -167,7 +167,7 @@ def summary(stores_url: str) -> dict[str, int]:
         .order_by(SUPPRESSIONS.c.reason)
     )
     with stores.opened(stores_url) as engine, stores.reading(engine) as connection:
-        return dict(connection.execute(query).tuples().all())
+        return dict(connection.execute(query).all())
 
 
 def position(connection: sa.Connection, name: str) -> str | None:

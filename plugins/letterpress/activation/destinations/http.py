@@ -110,7 +110,7 @@ class JsonApi:
     def _wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         told = getattr(error, "wait", None)
-        return told if told is not None else tenacity.wait_exponential_jitter(initial=0.2, max=20)(state)
+        return told if told is not None else tenacity.wait_exponential_jitter(multiplier=0.2, max=20)(state)
 
     def _note(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
