@@ -112,7 +112,7 @@ class Database:
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = full")
         self._connection.execute("pragma foreign_keys = on")
-        self._connection.executescript(SCHEMA)
+        self._connection.executescript(f"begin immediate; {SCHEMA} commit;")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
