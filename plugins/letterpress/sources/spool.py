@@ -24,7 +24,7 @@ _SETTINGS = {
 
 
 def spool(source: str, tables: Mapping[str, Callable[[], Iterator[pa.Table]]], folder: Path) -> dict[str, list[Path]]:
-    """Run one dlt pipeline whose resources are ``tables``; the Parquet files of each, in the order of their rows.
+    """Run one dlt pipeline whose resources are ``tables``; the Parquet files of each, in no order.
 
     Raises the ``SourceError`` of a resource as it was, without dlt's wrapping.
     """
