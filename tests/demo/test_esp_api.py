@@ -67,12 +67,12 @@ def everything(api, path, **query):
             return rows
 
 
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
-@pytest.mark.parametrize("path", ["/api/profiles", "/api/events", "/api/suppressions", "/api/messages/k"])
-def test_nothing_is_answered_without_the_token(esp, path, header):
-    answer = httpx.get(esp.base_url + path, headers=header)
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == "unauthorized"
+def test_nothing_is_answered_without_the_token(esp):
+    with httpx.Client(base_url=esp.base_url, verify=False) as anybody:
+        for path in ("/api/profiles", "/api/events", "/api/suppressions", "/api/messages/k"):
+            for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}):
+                answer = anybody.get(path, headers=header)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
 
 
 def test_health_needs_no_token(esp):
@@ -93,11 +93,11 @@ def test_a_profile_is_created_and_then_replaced_by_its_external_id(api):
     }
 
 
-@pytest.mark.parametrize("email", ["", None, "nobody", "a@b", "a b@example.com", "a@@example.com", ".a@example.com"])
-def test_a_row_with_an_invalid_address_is_rejected_alone_and_its_address_is_not_repeated(api, email):
-    results = push(api, "a", person(1, email=email), person(2)).json()["results"]
-    assert [row["status"] for row in results] == ["rejected", "accepted"]
-    assert results[0]["error"] == {"code": "invalid_email", "message": "expected a deliverable e-mail address"}
+def test_a_row_with_an_invalid_address_is_rejected_alone_and_its_address_is_not_repeated(api):
+    for email in ("", None, "nobody", "a@b", "a b@example.com", "a@@example.com", ".a@example.com"):
+        results = push(api, f"key of {email}", person(1, email=email), person(2)).json()["results"]
+        assert [row["status"] for row in results] == ["rejected", "accepted"]
+        assert results[0]["error"] == {"code": "invalid_email", "message": "expected a deliverable e-mail address"}
     assert [row["external_id"] for row in everything(api, "/api/profiles")] == ["p002"]
 
 
@@ -153,16 +153,15 @@ def test_paging_gives_every_profile_once_in_order(api):
     assert [row["external_id"] for row in rows] == [f"p{number:03}" for number in range(25)]
 
 
-@pytest.mark.parametrize("query", [{"cursor": "nonsense"}, {"cursor": "WzFd"}, {"page_size": 0}, {"page_size": 1001}])
-def test_a_cursor_of_another_list_or_an_impossible_page_size_is_refused(api, query):
-    assert api.get("/api/profiles", params=query).status_code in (400, 422)
+def test_a_cursor_of_another_list_or_an_impossible_page_size_is_refused(api):
+    for query in ({"cursor": "nonsense"}, {"cursor": "WzFd"}, {"page_size": 0}, {"page_size": 1001}):
+        assert api.get("/api/profiles", params=query).status_code in (400, 422)
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2011-07-01T00:00:00"])
-def test_an_instant_without_a_zone_is_refused(api, since):
-    answer = api.get("/api/suppressions", params={"since": since})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "since"
+def test_an_instant_without_a_zone_is_refused(api):
+    for since in ("yesterday", "2011-07-01T00:00:00"):
+        answer = api.get("/api/suppressions", params={"since": since})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "since")
 
 
 def test_suppressions_come_in_sequence_and_since_is_inclusive(api, clock):
