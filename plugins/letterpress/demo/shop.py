@@ -34,6 +34,7 @@ from letterpress.settings import Settings, settings
 logger = logging.getLogger(__name__)
 
 LARGEST_PAGE = 1_000
+TODAY: datetime = Settings.model_fields["shop_today"].default
 POLL_SECONDS = 0.5
 
 # entity, the model of its rows, the field that cursors follow, what it is
@@ -113,13 +114,13 @@ def decode_cursor(entity: str, cursor: str) -> tuple[int, str]:
         raise ValueError("expected next_cursor of the page before, unchanged") from error
     if name != entity:
         raise ValueError(f"expected a cursor of {entity}, found one of {name}")
-    if type(at) is not int or not isinstance(key, str):
+    if type(at) is not int or abs(at) >= 2**62 or not isinstance(key, str):
         raise ValueError("expected next_cursor of the page before, unchanged")
     return at, key
 
 
-def _refuse(location: str, message: str) -> HTTPException:
-    return HTTPException(422, [{"loc": ["query", location], "msg": message}])
+def _refuse(*location: str, message: str) -> HTTPException:
+    return HTTPException(422, [{"loc": location, "msg": message, "type": "value_error"}])
 
 
 def create_app(
@@ -128,13 +129,13 @@ def create_app(
     seed: int = 1,
     customers: int = 1_000,
     days: int = 365,
-    today: datetime,
+    today: datetime = TODAY,
     faults: list[Fault] | None = None,
 ) -> FastAPI:
     """The shop as an application; its history is made here where ``<home>/shop/shop.sqlite`` is absent.
 
-    ``faults`` is a list that tests may go on filling while the application runs. Raises ``OtherWorld``
-    where the file was made with other parameters.
+    ``faults`` is a list that tests may go on filling while the application runs (``app.state.faults``).
+    Raises ``OtherWorld`` where the file was made with other parameters.
     """
     store = Store(Path(home) / "shop" / "shop.sqlite", World(seed, customers, days, today))
     store.prepare()
@@ -144,7 +145,8 @@ def create_app(
         description="A simulated retailer's back office. Lists are ordered by their cursor field and key; page with"
         " `next_cursor`, come back later with `since`. Overwritten rows appear again under their new cursor value.",
     )
-    app.add_middleware(FaultMiddleware, faults=faults if faults is not None else [])
+    app.state.faults = faults if faults is not None else []
+    app.add_middleware(FaultMiddleware, faults=app.state.faults)
     app.state.store = store
     for entity, model, field, summary in LISTS:
         _add_list(app, store, entity, model, field, summary)
@@ -154,7 +156,9 @@ def create_app(
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-        detail = [{"loc": list(problem["loc"]), "msg": problem["msg"]} for problem in error.errors()]
+        # the input itself is not repeated: it may hold somebody's data
+        names = ("loc", "msg", "type")
+        detail = [{name: problem[name] for name in names} for problem in error.errors()]
         return JSONResponse({"detail": detail}, 422)
 
     @app.get("/health", tags=["operations"])
@@ -170,7 +174,7 @@ def _add_list(app: FastAPI, store: Store, entity: str, model: type[BaseModel], f
         try:
             after = decode_cursor(entity, paging.cursor) if paging.cursor else None
         except ValueError as error:
-            raise _refuse("cursor", str(error)) from error
+            raise _refuse("query", "cursor", message=str(error)) from error
         since = chance.milliseconds(paging.since) if paging.since else None
         found = store.page(entity, since, after, paging.page_size + 1)
         page = found[: paging.page_size]
@@ -202,7 +206,7 @@ def _add_stream(app: FastAPI, store: Store) -> None:
         try:
             after = decode_cursor("events", last_event_id) if last_event_id else None
         except ValueError as error:
-            raise _refuse("last-event-id", str(error)) from error
+            raise _refuse("header", "last-event-id", message=str(error)) from error
         start = chance.milliseconds(since) if since else None
         return StreamingResponse(_events(request, store, start, after, follow), media_type="text/event-stream")
 
@@ -214,8 +218,7 @@ async def _events(
         found = await run_in_threadpool(store.page, "events", since, after, LARGEST_PAGE)
         if found:
             yield b"".join(
-                b"id: %s\nevent: %s\ndata: %s\n\n" % (encode_cursor("events", (at, key)).encode(), b"event", body)
-                for at, key, body in found
+                b"id: %s\ndata: %s\n\n" % (encode_cursor("events", (at, key)).encode(), body) for at, key, body in found
             )
             after = found[-1][:2]
             continue
@@ -236,7 +239,7 @@ def _add_clock(app: FastAPI, store: Store) -> None:
         """Move the clock and make what happened until then; the same steps always make the same data."""
         step = by.days * chance.DAY + by.hours * chance.HOUR
         if not step:
-            raise HTTPException(422, [{"loc": ["body"], "msg": "expected days or hours above 0, found neither"}])
+            raise _refuse("body", message="expected days or hours above 0, found neither")
         return rows.Clock(now=chance.iso(store.advance(step)))
 
 

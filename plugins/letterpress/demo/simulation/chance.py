@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -73,11 +73,16 @@ def iso_many(at: np.ndarray) -> list[str]:
     return [moment + "Z" for moment in text]
 
 
+@cache
+def _zones() -> tuple[ZoneInfo, ...]:
+    return tuple(ZoneInfo(zone) for zone in ZONES)
+
+
 @lru_cache(maxsize=4)
 def zone_offsets(day: int) -> np.ndarray:
     """Milliseconds that each zone is ahead of UTC at noon of a day."""
     noon = datetime.combine(date_of(day), datetime.min.time(), UTC) + timedelta(hours=12)
-    hours = [noon.astimezone(ZoneInfo(zone)).utcoffset() // timedelta(milliseconds=1) for zone in ZONES]
+    hours = [noon.astimezone(zone).utcoffset() // timedelta(milliseconds=1) for zone in _zones()]
     return np.array(hours, dtype=np.int64)
 
 

@@ -20,8 +20,8 @@ GRANTED, WITHDRAWN = 1, 2
 UNSUBSCRIBE_LINK = 3
 
 SOFT_BOUNCES = 0.008
-UNSUBSCRIBES = 0.0009  # of the delivered, and more of those who have read
-UNSUBSCRIBES_AFTER_READING = 0.006
+UNSUBSCRIBES = 0.0013  # of the delivered, and more of those who have read
+UNSUBSCRIBES_AFTER_READING = 0.009
 COMPLAINTS = 0.00035
 VISIT_AFTER_CLICK = 0.86
 LATE = 0.02

@@ -18,17 +18,17 @@ from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.tracking import events
 
 ENTITIES = ("customers", "consents", "products", "orders", "order_lines", "refunds", "events", "email_events")
+CACHE_KIBIBYTES = 128 * 1024  # while the history is written, so that it reaches the disk once
+OVERWRITTEN = frozenset({"customers", "products", "orders"})
 
 _SCHEMA = """
 create table shop (only integer primary key check (only = 1), world text not null, now integer not null,
                    state blob not null);
 create table coming (at integer not null, entity text not null, key text not null, body blob not null);
-create index coming_at on coming (at);
 """
-_ENTITY = """
-create table {entity} (key text primary key, at integer not null, body blob not null);
-create index {entity}_at on {entity} (at, key);
-"""
+_APPENDED = "create table {entity} (key text not null, at integer not null, body blob not null)"
+_OVERWRITTEN = "create table {entity} (key text primary key, at integer not null, body blob not null)"
+_INDEX = "create index {entity}_at on {entity} (at, key)"
 
 
 class OtherWorld(Exception):
@@ -50,22 +50,26 @@ class Store:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
-            connection.execute("pragma journal_mode = wal")
             connection.execute("begin immediate")
             if connection.execute("select 1 from sqlite_master where name = 'shop'").fetchone():
                 self._check(connection)
-                connection.execute("rollback")
-                return
-            for statement in (_SCHEMA + "".join(_ENTITY.format(entity=name) for name in ENTITIES)).split(";"):
-                connection.execute(statement)
-            now = chance.milliseconds(self.world.today)
-            state = self._simulator.opening()
-            connection.execute(
-                "insert into shop values (1, ?, ?, ?)",
-                (orjson.dumps(self.world.description()).decode(), 0, b""),
-            )
-            self._play(connection, state, now)
+            else:
+                self._create(connection)
             connection.execute("commit")
+            # after the commit: a new file is written once with a rollback journal, and twice with this one
+            connection.execute("pragma journal_mode = wal")
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"pragma cache_size = -{CACHE_KIBIBYTES}")
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        for name in ENTITIES:
+            connection.execute((_OVERWRITTEN if name in OVERWRITTEN else _APPENDED).format(entity=name))
+        world = orjson.dumps(self.world.description()).decode()
+        connection.execute("insert into shop values (1, ?, 0, x'')", (world,))
+        self._play(connection, self._simulator.opening(), chance.milliseconds(self.world.today))
+        for name in (*ENTITIES, "coming"):  # cheaper than keeping them while the history is written
+            connection.execute(_INDEX.format(entity=name))
 
     def _check(self, connection: sqlite3.Connection) -> None:
         found = orjson.loads(connection.execute("select world from shop").fetchone()[0])
@@ -150,11 +154,12 @@ class Store:
     @staticmethod
     def _upsert(connection: sqlite3.Connection, entity: str, rows: Iterable[tuple[str, int, bytes]]) -> None:
         """The latest version of a row wins, in whatever order versions arrive."""
-        connection.executemany(
-            f"insert into {entity} values (?, ?, ?) on conflict (key) do update"
-            " set at = excluded.at, body = excluded.body where excluded.at >= at",
-            rows,
-        )
+        statement = f"insert into {entity} values (?, ?, ?)"
+        if entity in OVERWRITTEN:
+            statement += (
+                " on conflict (key) do update set at = excluded.at, body = excluded.body where excluded.at >= at"
+            )
+        connection.executemany(statement, rows)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -68,7 +68,7 @@ def draw_people(seed: int, day: int, count: int) -> dict[str, Any]:
         "click_rate": rng.beta(1.5, 7.5, count),
         "mail_weariness": rng.gamma(1.0, 1.0, count),
         "opens_by_machine": rng.random(count) < 0.24,
-        "dead_mailbox": rng.random(count) < 0.012,
+        "dead_mailbox": rng.random(count) < 0.02,
         "agent": draw_agents(rng, count),
         "active": True,
         "bought": False,
@@ -101,7 +101,7 @@ def draw_agents(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def draw_mail_dirt(rng: np.random.Generator, count: int) -> np.ndarray:
     """How an address was typed: 0 clean, 1 mixed case, 2 upper case, 3 and 4 blanks, 5 missing, 6 invalid."""
-    return rng.choice(7, count, p=[0.905, 0.03, 0.012, 0.012, 0.008, 0.02, 0.013])
+    return rng.choice(7, count, p=[0.9, 0.03, 0.012, 0.012, 0.008, 0.02, 0.018])
 
 
 def draw_products(seed: int, first_day: int, days: int) -> dict[str, Any]:

@@ -48,6 +48,7 @@ MAIL_CONVERSION = 0.045  # of visits that a mail caused
 GUEST_CONVERSION = 0.028  # of visits by people without an account
 GUEST_CHECKOUT = 0.03  # account holders who do not bother to log in
 STAYS_LOGGED_IN = 0.7
+BLOCKED = 0.04  # visits whose browser blocks the tracker
 LEFT_FOR_GOOD = 0.12  # of the visits that remain after the last order
 
 
@@ -73,8 +74,8 @@ def plan(state: State, seed: int, day: int, again: int, switches: Switches) -> C
     visits = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(visits["at"], kind="stable")
     visits = {name: values[order] for name, values in visits.items()}
-    _assign_accounts(state, rng, visits)
     _rotate_cookies(state, rng)
+    _assign_accounts(state, rng, visits)
     _dress(state, rng, visits)
     return visits
 
@@ -223,7 +224,8 @@ def _assign_accounts(state: State, rng: np.random.Generator, visits: Columns) ->
     visits["as_guest"] = buys & ((account < 0) | guest)
     keen = (visits["depth"] >= Depth.CART) & (rng.random(len(person)) < 0.6)
     visits["logs_in"] = (account >= 0) & ~signs_up & ~visits["logged_in"] & ~visits["as_guest"] & (keen | buys)
-    identified = signs_up | visits["logs_in"]
+    visits["blocked"] = rng.random(len(person)) < BLOCKED
+    identified = (signs_up | visits["logs_in"]) & ~visits["blocked"]
     people["device_known"][person[identified], device[identified]] = True
 
 

@@ -185,10 +185,9 @@ CATEGORIES = (
     Category(
         "Candles",
         9.0,
-        _list(
-            "Scented Candle, Tealight Holder, Pillar Candle, Candlestick, Incense Box, Wax Melt Set, Oil Burner, Dinner Candles"
-        )
-        + _list("Travel Candle, Hurricane Lamp, Candle Snuffer, Room Spray, Reed Diffuser, Candle Plate, Match Pot"),
+        _list("Scented Candle, Tealight Holder, Pillar Candle, Candlestick, Incense Box, Wax Melt Set")
+        + _list("Oil Burner, Dinner Candles, Travel Candle, Hurricane Lamp, Candle Snuffer, Room Spray")
+        + _list("Reed Diffuser, Candle Plate, Match Pot"),
     ),
     Category(
         "Jewellery",

@@ -30,7 +30,6 @@ class Step(IntEnum):
 # mean seconds before a step; steps that a page fires itself follow within a second
 PAUSE = np.array([0, 9, 24, 0, 16, 8, 0, 14, 0, 22, 12, 45, 0])
 LONGEST_PAUSE = 6 * MINUTE  # far below the half hour that ends a session
-BLOCKED = 0.04  # visits whose browser blocks the tracker
 LATE = 0.03  # visits whose events arrive hours later
 LATEST = 2 * DAY
 
@@ -71,7 +70,7 @@ def play(seed: int, day: int, visits: Columns, items: Columns) -> tuple[Columns,
         "at": at,
         "received_at": received,
         "known": visits["logged_in"][visit] | (at >= identified[visit]),
-        "seen": ~(rng.random(count) < BLOCKED)[visit],
+        "seen": ~visits["blocked"][visit],
         "first": first,
         "id_high": chance.bits(rng, len(visit)),
         "id_low": chance.bits(rng, len(visit)),
