@@ -95,7 +95,7 @@ def test_a_profile_is_created_and_then_replaced_by_its_external_id(api):
 
 def test_a_row_with_an_invalid_address_is_rejected_alone_and_its_address_is_not_repeated(api):
     for email in ("", None, "nobody", "a@b", "a b@example.com", "a@@example.com", ".a@example.com"):
-        results = push(api, f"key of {email}", person(1, email=email), person(2)).json()["results"]
+        results = push(api, f"key of {email!r}".strip(), person(1, email=email), person(2)).json()["results"]
         assert [row["status"] for row in results] == ["rejected", "accepted"]
         assert results[0]["error"] == {"code": "invalid_email", "message": "expected a deliverable e-mail address"}
     assert [row["external_id"] for row in everything(api, "/api/profiles")] == ["p002"]
