@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -29,8 +30,16 @@ def maximise(objective: Objective, starts: Sequence[Sequence[float]], bounds: Se
 
     ``objective(log_parameters)`` returns the log-likelihood and its gradient by the log parameters; starts and
     bounds are given as parameters. Log space keeps them positive and evens out their scales. Every start runs
-    (the surfaces have ridges), the best one is polished until the gradient vanishes.
+    (the surfaces have ridges), the best one is polished until the gradient vanishes. One thread: several would
+    add up in any order, and be slower on problems of this size.
     """
+    with threadpool_limits(limits=1):
+        return _maximise(objective, starts, bounds)
+
+
+def _maximise(
+    objective: Objective, starts: Sequence[Sequence[float]], bounds: Sequence[tuple[float, float]]
+) -> Maximum:
     limits = np.log(np.asarray(bounds, dtype=float))
 
     def negative(point: np.ndarray) -> tuple[float, np.ndarray]:

@@ -12,28 +12,17 @@ DAYS_A_WEEK = 7.0
 COLUMNS = ("customer_id", "purchases", "recency", "age", "repeat_spend", "mean_spend")
 
 
-def summarise(orders: pd.DataFrame, *, until: date, begin: date | None = None) -> pd.DataFrame:
+def summarise(orders: pd.DataFrame, *, until: date) -> pd.DataFrame:
     """One row per customer who bought by ``until`` (a day, inclusive), sorted by ``customer_id``.
 
     ``orders`` has ``customer_id``, ``order_date`` and ``net_amount``; the orders of one day are one purchase.
     Out: ``purchases`` (repeat purchases: days with an order after the first such day), ``recency`` and ``age``
     (weeks from the first purchase to the last one, and to ``until``), ``repeat_spend`` (mean value of the
-    repeat purchases, 0 without any), ``mean_spend`` (mean value of all purchases). ``begin`` drops orders
-    before that day.
+    repeat purchases, 0 without any), ``mean_spend`` (mean value of all purchases).
     """
-    data = pd.DataFrame(
-        {
-            "customer_id": orders["customer_id"].to_numpy(),
-            "day": pd.to_datetime(orders["order_date"]).dt.normalize().to_numpy(),
-            "amount": orders["net_amount"].to_numpy(dtype=float),
-        }
-    )
+    data = _days(orders)
     end = pd.Timestamp(until)
     data = data[data["day"] <= end]
-    if begin is not None:
-        data = data[data["day"] >= pd.Timestamp(begin)]
-    # Amounts are sorted too: a sum of floats depends on their order.
-    data = data.sort_values(["customer_id", "day", "amount"], kind="stable")
     days = data.groupby(["customer_id", "day"], sort=True, as_index=False)["amount"].sum()
     customers = days.groupby("customer_id", sort=True)
     first, last, count = customers["day"].min(), customers["day"].max(), customers.size()
@@ -56,7 +45,19 @@ def summarise(orders: pd.DataFrame, *, until: date, begin: date | None = None) -
 
 def actual(orders: pd.DataFrame, *, after: date, until: date) -> pd.DataFrame:
     """What customers really did on the days after ``after``, up to ``until``: ``purchases`` and ``value``."""
-    day = pd.to_datetime(orders["order_date"]).dt.normalize()
-    inside = orders[(day > pd.Timestamp(after)) & (day <= pd.Timestamp(until))]
-    grouped = inside.assign(day=day[inside.index]).groupby("customer_id", sort=True)
-    return pd.DataFrame({"purchases": grouped["day"].nunique(), "value": grouped["net_amount"].sum()})
+    data = _days(orders)
+    data = data[(data["day"] > pd.Timestamp(after)) & (data["day"] <= pd.Timestamp(until))]
+    grouped = data.groupby("customer_id", sort=True)
+    return pd.DataFrame({"purchases": grouped["day"].nunique(), "value": grouped["amount"].sum()})
+
+
+def _days(orders: pd.DataFrame) -> pd.DataFrame:
+    """Customer, day and amount of each order, in an order of their own: a sum of floats depends on it."""
+    data = pd.DataFrame(
+        {
+            "customer_id": orders["customer_id"].to_numpy(),
+            "day": pd.to_datetime(orders["order_date"].to_numpy()).normalize(),
+            "amount": orders["net_amount"].to_numpy(dtype=float),
+        }
+    )
+    return data.sort_values(["customer_id", "day", "amount"], kind="stable")

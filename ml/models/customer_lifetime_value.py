@@ -190,9 +190,9 @@ def _holdout_start(orders: pd.DataFrame, end: date, settings: Settings) -> tuple
         return None, "no orders"
     first = pd.to_datetime(orders["order_date"]).min().date()
     cut = end - timedelta(days=settings.holdout_days)
-    if (cut - first).days < settings.holdout_days:
+    if 2 * (cut - first).days < settings.holdout_days:
         return None, (
-            f"{(end - first).days} days of orders, at least {2 * settings.holdout_days} are needed"
+            f"{(end - first).days} days of orders, at least {settings.holdout_days * 3 // 2} are needed"
             f" to hold out {settings.holdout_days}"
         )
     return cut, ""

@@ -1,0 +1,245 @@
+"""Training and scoring through files: the same again is nothing new, and nothing looks into the future."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from model_rows import AS_OF, Place, simulate_orders, write_features
+
+from ml import config, registry
+from ml.errors import FeatureError, NoChampion, RegistryError
+from ml.evaluate import evaluate
+from ml.score import COLUMNS, score
+from ml.train import is_due, train
+
+MODELS = config.model_names()
+CLV = "customer_lifetime_value"
+
+
+def state(folder):
+    """Every file below a folder: its bytes and when it was last written."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def later(place, days=40):
+    """The same shop some days later, with other orders in between."""
+    as_of = AS_OF + timedelta(days=days)
+    orders = simulate_orders(customers=500, seed=8)
+    orders["ordered_at"] = orders["ordered_at"] + timedelta(days=days)
+    orders["order_date"] = orders["order_date"] + timedelta(days=days)
+    return {
+        "features": write_features(place.root / f"features-{days}", orders, as_of),
+        "as_of": as_of,
+        "features_version": f"v-{days}",
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_first_training_promotes_and_scores_every_customer(name, place, simulated_orders):
+    trained = train(name, **place.arguments())
+    scored = score(name, **place.scoring())
+    table = pq.read_table(scored.uri)
+    about = json.loads(Path(scored.uri).with_name("scores.json").read_text())
+    customers = simulated_orders["customer_id"].nunique()
+    assert trained.promoted
+    assert scored.model_version == trained.model_version
+    assert scored.changed
+    assert scored.rows == table.num_rows == customers == about["rows"]
+    assert tuple(table.column_names) == COLUMNS
+    assert set(table["decile"].to_pylist()) == set(range(1, 11))
+    assert set(table["as_of"].to_pylist()) == {AS_OF}
+    assert scored.uri.endswith(f"scores/{name}/{trained.model_version}/20110701T000000Z/scores.parquet")
+    assert {"model_name", "model_version", "as_of", "features_version", "rows", "content_hash"} <= set(about)
+    assert [str(table.schema.field(column).type) for column in ("as_of", "score", "decile", "tier")] == [
+        "timestamp[us, tz=UTC]",
+        "double",
+        "int32",
+        "string",
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_training_again_is_the_same_version_and_changes_nothing(name, place):
+    first = train(name, **place.arguments())
+    artefacts = state(place.root / "registry" / "artefacts")
+    log = registry.history(place.registry_url)
+    second = train(name, **place.arguments())
+    assert second.model_version == first.model_version
+    assert not second.promoted
+    assert second.reason == "the same version serves already"
+    assert registry.history(place.registry_url) == log
+    assert state(place.root / "registry" / "artefacts") == artefacts
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_another_registry_comes_to_the_same_version(name, place):
+    one = train(name, **place.arguments())
+    other = train(
+        name,
+        **place.arguments(
+            registry=str(place.root / "elsewhere"), registry_url=f"sqlite:///{place.root / 'elsewhere.sqlite'}"
+        ),
+    )
+    assert other.model_version == one.model_version
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scoring_again_leaves_the_files_untouched(name, place):
+    train(name, **place.arguments())
+    first = score(name, **place.scoring())
+    before = state(place.scores)
+    second = score(name, **place.scoring(run_id="run-2", scored_at=AS_OF + timedelta(hours=1)))
+    assert first.changed
+    assert not second.changed
+    assert state(place.scores) == before
+
+
+def test_scores_cut_off_by_a_kill_are_written_again(place):
+    train(CLV, **place.arguments())
+    uri = Path(score(CLV, **place.scoring()).uri)
+    content = uri.read_bytes()
+    record = uri.with_name("scores.json").read_bytes()
+    uri.with_name("scores.json").unlink()
+    assert score(CLV, **place.scoring()).changed
+    uri.write_bytes(content[: len(content) // 2])
+    assert score(CLV, **place.scoring()).changed
+    assert uri.read_bytes() == content
+    assert uri.with_name("scores.json").read_bytes() == record
+    assert not list(uri.parent.glob("*.part"))
+
+
+def test_without_a_champion_nothing_is_scored(place):
+    with pytest.raises(NoChampion, match="no version serves"):
+        score(CLV, **place.scoring())
+    with pytest.raises(NoChampion, match="no version serves"):
+        evaluate(CLV, **place.arguments_without("seed", "features_version"))
+    assert not Path(place.scores).exists()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_events_after_as_of_change_neither_model_nor_scores(name, place, simulated_orders, tmp_path):
+    cut = AS_OF - timedelta(days=100)
+    plain = Place(tmp_path / "plain", write_features(tmp_path / "plain" / "features", simulated_orders, cut))
+    orders = simulated_orders.copy()
+    full = Place(tmp_path / "full", write_features(tmp_path / "full" / "features", orders, cut))
+    # The event file holds the whole history, the snapshot stays the one of that day.
+    write_features(tmp_path / "all", orders, AS_OF)
+    (tmp_path / "all" / "customer_orders.parquet").replace(tmp_path / "full" / "features" / "customer_orders.parquet")
+    for one in (plain, full):
+        train(name, **one.arguments(as_of=cut))
+    uris = [score(name, **one.scoring(as_of=cut)).uri for one in (plain, full)]
+    tables = [pq.read_table(uri) for uri in uris]
+    assert tables[0].equals(tables[1])
+
+
+def test_features_of_a_later_day_are_refused(place):
+    with pytest.raises(FeatureError, match="must not see the future"):
+        train("customer_clusters", **place.arguments(as_of=AS_OF - timedelta(days=1)))
+
+
+def test_a_version_that_was_rolled_back_from_is_not_promoted_by_the_next_training(place):
+    first = train(CLV, **place.arguments())
+    second = train(CLV, **place.arguments(**later(place)))
+    assert second.promoted
+    registry.roll_back(CLV, place.registry_url)
+    again = train(CLV, **place.arguments(**later(place)))
+    assert again.model_version == second.model_version
+    assert not again.promoted
+    assert "rolled back from" in again.reason
+    assert registry.champion(CLV, place.registry_url).model_version == first.model_version
+
+
+def test_rolling_back_brings_the_old_scores_back_as_the_current_ones(place):
+    train(CLV, **place.arguments())
+    old = score(CLV, **place.scoring(**later(place)))
+    train(CLV, **place.arguments(**later(place)))
+    new = score(CLV, **place.scoring(**later(place)))
+    registry.roll_back(CLV, place.registry_url)
+    back = score(CLV, **place.scoring(**later(place)))
+    current = json.loads((Path(place.scores) / CLV / "current.json").read_text())
+    assert new.model_version != old.model_version == back.model_version
+    assert back.changed
+    assert current["model_version"] == old.model_version
+    assert back.uri.endswith(current["path"] + "/scores.parquet")
+
+
+def test_a_training_of_the_past_does_not_replace_what_serves(place):
+    arguments = later(place)
+    train(CLV, **place.arguments(**arguments))
+    past = train(CLV, **place.arguments())
+    assert not past.promoted
+    assert "which is later" in past.reason
+
+
+def test_a_version_below_the_gate_is_kept_but_does_not_serve(place):
+    strict = place.root / "models.yml"
+    strict.write_text(config.DEFAULT.read_text().replace("minimum: 0.1", "minimum: 0.99"))
+    result = train(CLV, **place.arguments(configuration=str(strict)))
+    assert not result.promoted
+    assert "expected at least 0.99" in result.reason
+    assert registry.read(place.registry, result.model_version)
+    assert [entry.promoted for entry in registry.trainings(place.registry_url, CLV)] == [False]
+    with pytest.raises(NoChampion):
+        score(CLV, **place.scoring())
+
+
+def test_a_model_is_due_without_a_champion_and_a_month_after_its_confirmation(place):
+    url = place.registry_url
+    assert is_due(CLV, AS_OF, url)
+    train(CLV, **place.arguments())
+    assert not is_due(CLV, AS_OF, url)
+    assert not is_due(CLV, AS_OF + timedelta(days=29), url)
+    assert is_due(CLV, AS_OF + timedelta(days=30), url)
+    assert is_due(CLV, AS_OF + timedelta(days=7), url, every_days=7)
+    serving = registry.champion(CLV, url)
+    confirmed = registry.Training(
+        CLV, serving.model_version, AS_OF + timedelta(days=30), "v2", 1, {}, False, "the same", AS_OF
+    )
+    registry.record(confirmed, url)
+    assert not is_due(CLV, AS_OF + timedelta(days=30), url)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_registry_holds_no_customer_and_says_where_a_version_came_from(name, place, simulated_orders):
+    result = train(name, **place.arguments())
+    about = registry.metadata(place.registry, result.model_version)
+    content = b"".join(path.read_bytes() for path in Path(place.registry).rglob("*") if path.is_file()).decode(
+        "latin-1"
+    )
+    assert not any(customer in content for customer in simulated_orders["customer_id"].unique())
+    assert about["features_version"] == "v1"
+    assert about["as_of"] == "2011-07-01T00:00:00+00:00"
+    assert about["metrics"] == result.metrics
+    assert about["libraries"]["scikit-learn"]
+    assert about["feature_schema"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_evaluating_measures_what_serves_and_writes_nothing(name, place):
+    train(name, **place.arguments())
+    before = state(place.root)
+    metrics = evaluate(name, **place.arguments_without("seed", "features_version"))
+    assert metrics[config.configured(name).promotion.metric] is not None
+    assert state(place.root) == before
+
+
+def test_a_damaged_champion_is_named_and_nothing_is_scored_with_it(place):
+    version = train(CLV, **place.arguments()).model_version
+    file = Path(place.registry) / "artefacts" / version / "parameters.json"
+    file.write_text(file.read_text().replace("0", "1", 1))
+    with pytest.raises(RegistryError) as damaged:
+        score(CLV, **place.scoring())
+    assert version in str(damaged.value)
+    assert not Path(place.scores).exists()
+
+
+def test_an_instant_without_a_zone_is_refused(place):
+    with pytest.raises(ValueError, match="expected an instant with its zone"):
+        train(CLV, **place.arguments(as_of=datetime(2011, 7, 1)))
+    assert datetime(2011, 7, 1, tzinfo=UTC) == AS_OF
