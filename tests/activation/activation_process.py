@@ -3,8 +3,6 @@
 import json
 import sys
 
-from activation_line import KEY
-
 from letterpress.activation.apply import apply_plan
 from letterpress.activation.campaign import campaign, send_campaign
 from letterpress.activation.destinations import Batch, Connection, destination
@@ -18,7 +16,7 @@ def main(stage: str, arguments: dict) -> None:
         "version_dir": arguments["version_dir"],
         "connection": Connection(**arguments["connection"]),
         "stores_url": arguments["stores_url"],
-        "identity_key": KEY,
+        "identity_key": bytes.fromhex(arguments["key"]),
         "run_id": "killed",
     }
     if stage == "apply":

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from activation_line import Line, person
+from activation_line import KEY, Line, person
 
 from letterpress.activation.destinations import Batch, destination
 from letterpress.demo.esp import running
@@ -76,6 +76,7 @@ def run_until_killed(proxy: KillingProxy, line: Line, stage: str, **connection) 
     given = {
         "version_dir": line.version_dir,
         "stores_url": line.stores_url,
+        "key": KEY.hex(),
         "rows": BATCH.rows,
         "plan": line.plan().uri,
         "connection": {

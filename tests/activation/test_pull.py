@@ -1,0 +1,117 @@
+"""What the destination says about consent comes first, and an opt-in after it is the only way back."""
+
+from datetime import timedelta
+
+from activation_line import NOW, person
+
+from letterpress.activation import ledger, suppression
+
+BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
+
+
+def at_esp(line, one, reason):
+    instant = NOW.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line.esp.app.state.suppressions.add(
+        [{"email": one.email, "external_id": one.customer_id, "reason": reason}], instant
+    )
+
+
+def test_an_unsubscribe_at_the_destination_stops_the_next_sync(line):
+    line.sync(person(1), person(2))
+    at_esp(line, person(1), "unsubscribed")
+    assert line.pull() == 2
+    line.publish(person(1, loyalty_tier="none"), person(2))
+    plan = line.plan()
+    assert plan.changes == 0
+    assert plan.refused == {"unsubscribed": 1}
+
+
+def test_pulling_again_finds_nothing_new(line):
+    at_esp(line, person(1), "bounced")
+    assert line.pull() == 1
+    assert line.pull() == 0
+    assert suppression.summary(line.stores_url) == {"bounced": 1}
+
+
+def test_more_suppressions_than_one_page_are_all_read(line):
+    rows = [{"email": f"q{n}@example.com", "external_id": None, "reason": "unsubscribed"} for n in range(1_005)]
+    line.esp.app.state.suppressions.add(rows, "2011-07-01T00:00:00.000Z")
+    assert line.pull() == 1_005
+
+
+def test_a_later_opt_in_lifts_at_the_destination_too(line):
+    line.sync(person(1))
+    at_esp(line, person(1), "unsubscribed")
+    line.pull()
+    line.publish(person(1, consent_proof="proof-2", granted_at=AFTER))
+    assert line.lift() == 1
+    plan = line.plan()
+    assert plan.counts["restore"] == 1
+    line.apply(plan)
+    assert not line.at_esp()["customer-00001"]["suppressed"]
+    assert line.plan().changes == 0
+    assert ledger.summary(line.stores_url, destination="local_esp")["suppressed"] == 0
+
+
+def test_an_opt_in_before_the_unsubscribe_lifts_nothing(line):
+    at_esp(line, person(1), "unsubscribed")
+    line.pull()
+    line.publish(person(1, granted_at=BEFORE))
+    assert line.lift() == 0
+    assert line.plan().refused == {"unsubscribed": 1}
+
+
+def test_no_opt_in_brings_back_somebody_who_complained(line):
+    line.sync(person(1))
+    at_esp(line, person(1), "complained")
+    line.pull()
+    line.publish(person(1, consent_proof="proof-2", granted_at=AFTER))
+    assert line.lift() == 0
+    assert line.plan().refused == {"complained": 1}
+    assert line.at_esp()["customer-00001"]["suppressed"]
+
+
+def test_somebody_whom_the_destination_suppressed_before_the_first_sync_is_lifted_there(line):
+    at_esp(line, person(1), "unsubscribed")
+    line.pull()
+    line.publish(person(1, consent_proof="proof-2", granted_at=AFTER))
+    line.lift()
+    line.sync()
+    assert not line.at_esp()["customer-00001"]["suppressed"]
+
+
+def test_a_used_proof_lifts_nothing_and_waits_for_a_new_one(line):
+    line.sync(person(1))
+    for proof in ("proof-2", "proof-3"):
+        at_esp(line, person(1), "unsubscribed")
+        line.pull()
+        line.publish(person(1, consent_proof=proof, granted_at=AFTER))
+        line.lift()
+        if proof == "proof-3":
+            line.publish(person(1, consent_proof="proof-2", granted_at=AFTER))
+            refused = line.sync()
+            assert refused.rejected == {"proof_used": 1}
+            assert line.sync().requests == 0
+            line.publish(person(1, consent_proof=proof, granted_at=AFTER))
+        assert line.sync().accepted == 1
+    assert not line.at_esp()["customer-00001"]["suppressed"]
+
+
+def test_a_withdrawal_that_we_passed_on_does_not_outlive_an_opt_in_given_before_the_request(line):
+    line.sync(person(1))
+    line.sync(person(1).refused("consent_withdrawn"))
+    assert line.at_esp()["customer-00001"]["suppressed"]
+    line.pull()
+    assert suppression.summary(line.stores_url) == {}
+    line.publish(person(1, consent_proof="proof-2", granted_at=BEFORE))
+    assert line.sync().accepted == 1
+    assert not line.at_esp()["customer-00001"]["suppressed"]
+
+
+def test_without_a_proof_nobody_comes_back(line):
+    line.sync(person(1))
+    line.sync(person(1).refused("consent_withdrawn"))
+    line.publish(person(1, consent_proof=None))
+    plan = line.plan()
+    assert plan.refused == {"suppressed_without_proof": 1}
+    assert plan.changes == 0
