@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from letterpress.demo.shop import create_app_from
 from letterpress.demo.simulation import chance
 from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import ENTITIES, Store
-from letterpress.settings import REPOSITORY
+from letterpress.settings import REPOSITORY, Settings
 
 WORLD = World(seed=2, customers=40, days=30, today=datetime(2011, 2, 1, tzinfo=UTC))
 
@@ -119,6 +120,11 @@ def test_a_shop_of_other_settings_is_refused_in_one_line(tmp_path):
     assert answer.returncode == 2
     assert answer.stderr.count("\n") == 1
     assert "was made with seed 2; the settings ask for seed 77" in answer.stderr
+
+
+def test_a_home_that_is_no_folder_is_refused():
+    with pytest.raises(ValueError, match="expected a local folder, found s3://bucket/letterpress"):
+        create_app_from(Settings(home="s3://bucket/letterpress"))
 
 
 KILLED = """

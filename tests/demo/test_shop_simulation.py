@@ -392,7 +392,7 @@ def test_bots_are_among_the_visitors(shop):
 
 
 def test_purchases_are_heterogeneous_and_seasonal(tmp_path):
-    world = World(seed=5, customers=3_000, days=365, today=datetime(2011, 7, 1, tzinfo=UTC))
+    world = World(seed=5, customers=1_500, days=365, today=datetime(2011, 7, 1, tzinfo=UTC))
     simulator = Simulator(world)
     state = simulator.opening()
     counts, by_month = Counter(), Counter()

@@ -304,9 +304,15 @@ td {{ font-variant-numeric: tabular-nums; }} .number {{ text-align: right; }} a 
 
 
 def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> FastAPI:
-    """The shop that the settings describe; only a local home can hold its database."""
+    """The shop that the settings describe; ValueError where the home is not a local folder."""
+    home = configured.home.removeprefix("file://")
+    if "://" in home:
+        raise ValueError(
+            f"the demo shop keeps its database in LETTERPRESS_HOME: expected a local folder, found {home};"
+            " run it with a local LETTERPRESS_HOME and point LETTERPRESS_SHOP_URL at it"
+        )
     return create_app(
-        home=configured.home.removeprefix("file://"),
+        home=home,
         seed=configured.shop_seed,
         customers=configured.shop_customers,
         days=configured.shop_days,
@@ -316,7 +322,7 @@ def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> 
 
 
 def main() -> int:
-    """Serve the shop until it is stopped; 3 where its port is taken, 2 where its file is of another shop."""
+    """Serve the shop until it is stopped; 3 where its port is taken, 2 where its database cannot be used."""
     configured = settings()
     with socket.socket(socket.AF_INET6 if ":" in configured.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -331,7 +337,7 @@ def main() -> int:
             return 3
         try:
             app = create_app_from(configured)
-        except OtherWorld as error:
+        except (OtherWorld, ValueError) as error:
             sys.stderr.write(f"{error}\n")
             return 2
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
