@@ -17,7 +17,7 @@ from scipy.special import betaln, gammaln, hyp2f1, psi, roots_legendre
 from ml.lifetime.likelihood import Maximum, maximise
 
 PARAMETERS = ("r", "alpha", "a", "b")
-BOUNDS = ((1e-4, 1e4), (1e-4, 1e5), (1e-6, 1e4), (1e-4, 1e5))
+BOUNDS = ((1e-4, 1e4), (1e-4, 1e5), (1e-6, 1e3), (1e-4, 1e5))
 STARTS = ((1.0, 1.0, 1.0, 1.0), (0.25, 0.1, 0.8, 2.5), (1.0, 0.5, 0.05, 5.0))
 
 NEGLIGIBLE = 0.01
@@ -75,16 +75,23 @@ class BgNbd:
         """The same expectation for a customer who is alive, integrated over time (Gauss-Legendre).
 
         The rate at time s, over lambda ~ gamma(r + x, alpha + T) and p ~ beta(a, b + x), is
-        E[lambda exp(-lambda p s)] = (r + x)/(alpha + T) 2F1(r + x + 1, a; a + b + x; -s/(alpha + T)); Pfaff's
-        transformation makes the argument positive and below one.
+        E[lambda exp(-lambda p s)] = (r + x)/(alpha + T) 2F1(r + x + 1, a; a + b + x; -s/(alpha + T)). Either of
+        Pfaff's transformations makes the argument positive and below one; the one with the smaller exponent
+        does not overflow. Where both do, drop-out hardly varies among customers, and its mean stands for it.
         """
         nodes, weights = roots_legendre(32)
         total = np.zeros(len(x))
+        c, many = self.a + self.b + x, self.r + x + 1
+        power = np.minimum(self.a, many)
+        one, other = np.where(many > self.a, c - many, many), np.where(many > self.a, self.a, c - self.a)
         for node, weight in zip(nodes, weights, strict=True):
             u = horizon * (node + 1) / 2 / (self.alpha + age)
-            c = self.a + self.b + x
-            total += weight * np.exp(-self.a * np.log1p(u)) * hyp2f1(c - self.r - x - 1, self.a, c, u / (1 + u))
-        return (self.r + x) / (self.alpha + age) * total * horizon / 2
+            with np.errstate(all="ignore"):
+                total += weight * np.exp(-power * np.log1p(u)) * hyp2f1(one, other, c, u / (1 + u))
+        result = (self.r + x) / (self.alpha + age) * total * horizon / 2
+        p = self.a / c
+        typical = -np.expm1(-(self.r + x) * np.log1p(p * horizon / (self.alpha + age))) / p
+        return np.where(np.isfinite(result), result, typical)
 
 
 def fit(summary: pd.DataFrame) -> BgNbd:

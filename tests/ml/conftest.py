@@ -1,8 +1,13 @@
 """A place with planted feature files, and real data where it is there."""
 
+import shutil
+
 import pandas as pd
 import pytest
 from model_rows import Place, simulate_orders, write_features
+
+from ml import config
+from ml.train import train
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +45,20 @@ def simulated_orders():
 @pytest.fixture
 def place(tmp_path, simulated_orders):
     return Place(tmp_path, write_features(tmp_path / "features", simulated_orders))
+
+
+@pytest.fixture(scope="session")
+def trained_place(tmp_path_factory, simulated_orders):
+    """A place where both models are trained; tests take a copy."""
+    root = tmp_path_factory.mktemp("trained")
+    place = Place(root, write_features(root / "features", simulated_orders))
+    for name in config.model_names():
+        train(name, **place.arguments())
+    return place
+
+
+@pytest.fixture
+def served(tmp_path, trained_place):
+    """A copy of the place where both models serve."""
+    shutil.copytree(trained_place.root, tmp_path / "served")
+    return Place(tmp_path / "served", str(tmp_path / "served" / "features"))

@@ -29,7 +29,7 @@ def simulate_orders(customers: int = 400, days: int = 365, seed: int = 7) -> pd.
                 break
             day += chance.exponential(1 / rate)
     data = pd.DataFrame(rows, columns=["customer_id", "ordered_at", "net_amount"])
-    data["ordered_at"] = data["ordered_at"].dt.floor("s")
+    data["ordered_at"] = pd.to_datetime(data["ordered_at"], utc=True).dt.floor("s")
     data["order_id"] = [f"o{number:06d}" for number in range(len(data))]
     data["order_date"] = data["ordered_at"].dt.tz_localize(None).dt.normalize()
     return data

@@ -118,8 +118,8 @@ def test_the_boundary_is_the_limit_of_the_model():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    a=st.one_of(st.just(1.0), st.floats(0.01, 20)),
-    b=st.floats(0.05, 200),
+    a=st.one_of(st.just(1.0), st.floats(0.01, 20), st.floats(20, 1000)),
+    b=st.one_of(st.floats(0.05, 200), st.floats(200, 1e5)),
     r=st.floats(0.05, 20),
     purchases=st.integers(0, 400),
     horizon=st.floats(0.1, 200),
@@ -131,7 +131,8 @@ def test_closed_form_and_integral_agree(a, b, r, purchases, horizon):
     expected = fitted.expected_purchases(rows, horizon)
     alive = fitted.probability_alive(rows)
     integral = fitted._purchases_while_alive(np.array([float(purchases)]), age, horizon)
-    assert expected == pytest.approx(integral * alive, rel=1e-5)
+    assert expected == pytest.approx(integral * alive, rel=1e-3)
+    assert np.isfinite(expected).all()
     assert 0 <= expected[0] <= (r + purchases) / (4.414 + 40) * horizon * (1 + 1e-9)
 
 

@@ -41,9 +41,9 @@ def later(place, days=40):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_first_training_promotes_and_scores_every_customer(name, place, simulated_orders):
-    trained = train(name, **place.arguments())
-    scored = score(name, **place.scoring())
+def test_a_first_training_promotes_and_scores_every_customer(name, served, simulated_orders):
+    trained = registry.trainings(served.registry_url, name)[0]
+    scored = score(name, **served.scoring())
     table = pq.read_table(scored.uri)
     about = json.loads(Path(scored.uri).with_name("scores.json").read_text())
     customers = simulated_orders["customer_id"].nunique()
@@ -65,50 +65,48 @@ def test_a_first_training_promotes_and_scores_every_customer(name, place, simula
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_training_again_is_the_same_version_and_changes_nothing(name, place):
-    first = train(name, **place.arguments())
-    artefacts = state(place.root / "registry" / "artefacts")
-    log = registry.history(place.registry_url)
-    second = train(name, **place.arguments())
+def test_the_same_training_again_is_the_same_version_and_changes_nothing(name, served):
+    first = registry.champion(name, served.registry_url)
+    artefacts = state(served.root / "registry" / "artefacts")
+    log = registry.history(served.registry_url)
+    second = train(name, **served.arguments())
     assert second.model_version == first.model_version
     assert not second.promoted
     assert second.reason == "the same version serves already"
-    assert registry.history(place.registry_url) == log
-    assert state(place.root / "registry" / "artefacts") == artefacts
+    assert registry.history(served.registry_url) == log
+    assert state(served.root / "registry" / "artefacts") == artefacts
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_another_registry_comes_to_the_same_version(name, place):
-    one = train(name, **place.arguments())
+def test_another_registry_comes_to_the_same_version(name, served):
+    one = registry.champion(name, served.registry_url)
     other = train(
         name,
-        **place.arguments(
-            registry=str(place.root / "elsewhere"), registry_url=f"sqlite:///{place.root / 'elsewhere.sqlite'}"
+        **served.arguments(
+            registry=str(served.root / "elsewhere"), registry_url=f"sqlite:///{served.root / 'elsewhere.sqlite'}"
         ),
     )
     assert other.model_version == one.model_version
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_scoring_again_leaves_the_files_untouched(name, place):
-    train(name, **place.arguments())
-    first = score(name, **place.scoring())
-    before = state(place.scores)
-    second = score(name, **place.scoring(run_id="run-2", scored_at=AS_OF + timedelta(hours=1)))
+def test_scoring_again_leaves_the_files_untouched(name, served):
+    first = score(name, **served.scoring())
+    before = state(served.scores)
+    second = score(name, **served.scoring(run_id="run-2", scored_at=AS_OF + timedelta(hours=1)))
     assert first.changed
     assert not second.changed
-    assert state(place.scores) == before
+    assert state(served.scores) == before
 
 
-def test_scores_cut_off_by_a_kill_are_written_again(place):
-    train(CLV, **place.arguments())
-    uri = Path(score(CLV, **place.scoring()).uri)
+def test_scores_cut_off_by_a_kill_are_written_again(served):
+    uri = Path(score(CLV, **served.scoring()).uri)
     content = uri.read_bytes()
     record = uri.with_name("scores.json").read_bytes()
     uri.with_name("scores.json").unlink()
-    assert score(CLV, **place.scoring()).changed
+    assert score(CLV, **served.scoring()).changed
     uri.write_bytes(content[: len(content) // 2])
-    assert score(CLV, **place.scoring()).changed
+    assert score(CLV, **served.scoring()).changed
     assert uri.read_bytes() == content
     assert uri.with_name("scores.json").read_bytes() == record
     assert not list(uri.parent.glob("*.part"))
@@ -143,26 +141,25 @@ def test_features_of_a_later_day_are_refused(place):
         train("customer_clusters", **place.arguments(as_of=AS_OF - timedelta(days=1)))
 
 
-def test_a_version_that_was_rolled_back_from_is_not_promoted_by_the_next_training(place):
-    first = train(CLV, **place.arguments())
-    second = train(CLV, **place.arguments(**later(place)))
+def test_a_version_that_was_rolled_back_from_is_not_promoted_by_the_next_training(served):
+    first = registry.champion(CLV, served.registry_url)
+    second = train(CLV, **served.arguments(**later(served)))
     assert second.promoted
-    registry.roll_back(CLV, place.registry_url)
-    again = train(CLV, **place.arguments(**later(place)))
+    registry.roll_back(CLV, served.registry_url)
+    again = train(CLV, **served.arguments(**later(served)))
     assert again.model_version == second.model_version
     assert not again.promoted
     assert "rolled back from" in again.reason
-    assert registry.champion(CLV, place.registry_url).model_version == first.model_version
+    assert registry.champion(CLV, served.registry_url).model_version == first.model_version
 
 
-def test_rolling_back_brings_the_old_scores_back_as_the_current_ones(place):
-    train(CLV, **place.arguments())
-    old = score(CLV, **place.scoring(**later(place)))
-    train(CLV, **place.arguments(**later(place)))
-    new = score(CLV, **place.scoring(**later(place)))
-    registry.roll_back(CLV, place.registry_url)
-    back = score(CLV, **place.scoring(**later(place)))
-    current = json.loads((Path(place.scores) / CLV / "current.json").read_text())
+def test_rolling_back_brings_the_old_scores_back_as_the_current_ones(served):
+    old = score(CLV, **served.scoring(**later(served)))
+    train(CLV, **served.arguments(**later(served)))
+    new = score(CLV, **served.scoring(**later(served)))
+    registry.roll_back(CLV, served.registry_url)
+    back = score(CLV, **served.scoring(**later(served)))
+    current = json.loads((Path(served.scores) / CLV / "current.json").read_text())
     assert new.model_version != old.model_version == back.model_version
     assert back.changed
     assert current["model_version"] == old.model_version
@@ -206,37 +203,36 @@ def test_a_model_is_due_without_a_champion_and_a_month_after_its_confirmation(pl
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_registry_holds_no_customer_and_says_where_a_version_came_from(name, place, simulated_orders):
-    result = train(name, **place.arguments())
-    about = registry.metadata(place.registry, result.model_version)
-    content = b"".join(path.read_bytes() for path in Path(place.registry).rglob("*") if path.is_file()).decode(
+def test_the_registry_holds_no_customer_and_says_where_a_version_came_from(name, served, simulated_orders):
+    training = registry.trainings(served.registry_url, name)[0]
+    about = registry.metadata(served.registry, training.model_version)
+    content = b"".join(path.read_bytes() for path in Path(served.registry).rglob("*") if path.is_file()).decode(
         "latin-1"
     )
     assert not any(customer in content for customer in simulated_orders["customer_id"].unique())
     assert about["features_version"] == "v1"
     assert about["as_of"] == "2011-07-01T00:00:00+00:00"
-    assert about["metrics"] == result.metrics
+    assert about["metrics"] == training.metrics
     assert about["libraries"]["scikit-learn"]
     assert about["feature_schema"]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_evaluating_measures_what_serves_and_writes_nothing(name, place):
-    train(name, **place.arguments())
-    before = state(place.root)
-    metrics = evaluate(name, **place.arguments_without("seed", "features_version"))
+def test_evaluating_measures_what_serves_and_writes_nothing(name, served):
+    before = state(served.root)
+    metrics = evaluate(name, **served.arguments_without("seed", "features_version"))
     assert metrics[config.configured(name).promotion.metric] is not None
-    assert state(place.root) == before
+    assert state(served.root) == before
 
 
-def test_a_damaged_champion_is_named_and_nothing_is_scored_with_it(place):
-    version = train(CLV, **place.arguments()).model_version
-    file = Path(place.registry) / "artefacts" / version / "parameters.json"
+def test_a_damaged_champion_is_named_and_nothing_is_scored_with_it(served):
+    version = registry.champion(CLV, served.registry_url).model_version
+    file = Path(served.registry) / "artefacts" / version / "parameters.json"
     file.write_text(file.read_text().replace("0", "1", 1))
     with pytest.raises(RegistryError) as damaged:
-        score(CLV, **place.scoring())
+        score(CLV, **served.scoring())
     assert version in str(damaged.value)
-    assert not Path(place.scores).exists()
+    assert not Path(served.scores).exists()
 
 
 def test_an_instant_without_a_zone_is_refused(place):
