@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from letterpress.demo.shop import create_app_from
+from letterpress.demo.shop import UnusableHomeError, create_app_from
 from letterpress.demo.simulation import chance
 from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import ENTITIES, Store
@@ -123,7 +123,7 @@ def test_a_shop_of_other_settings_is_refused_in_one_line(tmp_path):
 
 
 def test_a_home_that_is_no_folder_is_refused():
-    with pytest.raises(ValueError, match="expected a local folder, found s3://bucket/letterpress"):
+    with pytest.raises(UnusableHomeError, match="expected a local folder, found s3://bucket/letterpress"):
         create_app_from(Settings(home="s3://bucket/letterpress"))
 
 

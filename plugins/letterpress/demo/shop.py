@@ -50,6 +50,10 @@ LISTS: tuple[tuple[str, type[BaseModel], str, str], ...] = (
 )
 
 
+class UnusableHomeError(Exception):
+    """The home is not a folder of this machine."""
+
+
 class Fault(BaseModel):
     """An answer that a test plants: the next matching request gets it instead of the real one."""
 
@@ -304,10 +308,10 @@ td {{ font-variant-numeric: tabular-nums; }} .number {{ text-align: right; }} a 
 
 
 def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> FastAPI:
-    """The shop that the settings describe; ValueError where the home is not a local folder."""
+    """The shop that the settings describe; UnusableHomeError where the home is not a local folder."""
     home = configured.home.removeprefix("file://")
     if "://" in home:
-        raise ValueError(
+        raise UnusableHomeError(
             f"the demo shop keeps its database in LETTERPRESS_HOME: expected a local folder, found {home};"
             " run it with a local LETTERPRESS_HOME and point LETTERPRESS_SHOP_URL at it"
         )
@@ -337,7 +341,7 @@ def main() -> int:
             return 3
         try:
             app = create_app_from(configured)
-        except (OtherWorld, ValueError) as error:
+        except (OtherWorld, UnusableHomeError) as error:
             sys.stderr.write(f"{error}\n")
             return 2
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
