@@ -1,5 +1,6 @@
 """Campaign mail: what a person reads, who gets it, and that nobody gets it twice."""
 
+import re
 import threading
 from collections import Counter
 
@@ -98,7 +99,7 @@ def test_the_mail_is_accessible_and_needs_nothing_from_the_network(template):
     assert 'lang="en"' in html
     assert "<title>" in html
     assert "<h1" in html
-    assert html.count('role="presentation"') == html.count("<table")
+    assert all('role="presentation"' in table for table in re.findall("<table[^>]*>", html))
     assert "prefers-color-scheme: dark" in html
     assert "fonts.googleapis" not in html
     assert "<img" not in html
@@ -244,7 +245,7 @@ def test_every_campaign_that_ships_can_be_rendered():
 @pytest.mark.parametrize(
     ("mjml", "message"),
     [
-        ("<mjml><mj-body><mj-oops>%%unsubscribe_url%%</mj-oops></mj-body></mjml>", "broken MJML"),
+        ("<mjml><mj-body><mj-section>%%unsubscribe_url%%</mj-body></mjml>", "broken MJML"),
         ("<mjml><mj-body></mj-body></mjml>", "expected the way out"),
         (
             "<mjml><mj-body><mj-section><mj-column><mj-text>{% if %}%%unsubscribe_url%%</mj-text></mj-column>"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from activation_line import Line, person
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,9 +78,23 @@ class Truth:
 histories = st.lists(st.lists(st.sampled_from(EVENTS), min_size=PEOPLE, max_size=PEOPLE), min_size=2, max_size=ROUNDS)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FIXTURES = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=FIXTURES)
 @given(histories)
 def test_nobody_without_consent_is_in_any_payload_and_everybody_with_it_is_held(no_pauses, history):
+    live_through(history)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=FIXTURES)
+@given(histories)
+def test_the_gate_holds_over_many_more_histories(no_pauses, history):
+    live_through(history)
+
+
+def live_through(history: list[list[str]]) -> None:
     folder = Path(tempfile.mkdtemp())
     now = [START]
     sent: list[str] = []

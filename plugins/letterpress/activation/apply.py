@@ -110,6 +110,8 @@ def apply_plan(
         line = _Line(destination, engine, client, identity_key, run_id, validate)
         done = 0
         for actions in STAGES:
+            if not sum(plan.counts[action] for action in actions):
+                continue
             for batch in _batches(_rows(duck, destination, actions), destination):
                 line.send(batch)
                 done += len(batch)

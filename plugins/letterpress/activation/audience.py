@@ -60,19 +60,16 @@ def check(connection: "DuckDBPyConnection", destination: Destination) -> None:
 
     Raises :class:`AudienceError` naming the destination, the column and the nearest one that is there.
     """
-    schema, table = destination.audience.split(".")
-    found = [
-        row[0]
-        for row in connection.execute(
-            "select column_name from information_schema.columns "
-            "where table_catalog = 'published' and table_schema = ? and table_name = ?",
-            [schema, table],
-        ).fetchall()
-    ]
-    if not found:
+    from duckdb import CatalogException
+
+    try:
+        empty = connection.execute(f"select * from published.{destination.audience} limit 0")
+    except CatalogException:
         raise AudienceError(
             f"{destination.name}: expected the table {destination.audience}, found none in this version"
-        )
+        ) from None
+    found = [column[0] for column in empty.description]
+    empty.fetchall()
     for column in ("customer_id", "email", "segments", *GATE, *destination.attributes):
         if column not in found:
             raise AudienceError(
