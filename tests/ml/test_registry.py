@@ -144,7 +144,7 @@ def test_of_many_processes_that_promote_at_once_each_step_has_one_winner(url):
             [sys.executable, str(Path(__file__).with_name("registry_race.py")), url, f"w{number}", "12"],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])},
         )
         for number in range(4)
     ]
