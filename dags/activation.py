@@ -9,14 +9,14 @@ Emit `synced_<destination>` and `sent_<campaign>`.
 """
 
 from airflow.sdk import DAG
-from letterpress.activation.campaign import load_campaigns
 
-from letterpress.activation.destinations import load_destinations
+from letterpress.activation.campaign import campaigns
+from letterpress.activation.destinations import destinations
 from letterpress.orchestration import activation
 from letterpress.orchestration.assets import ACTIVATION, synced
 from letterpress.orchestration.defaults import Tag, dag_defaults
 
-for name in load_destinations():
+for name in destinations():
     with DAG(
         f"sync_{name}",
         schedule=[ACTIVATION],
@@ -29,12 +29,12 @@ for name in load_destinations():
         activation.apply(name)(name, version, planned)
     globals()[dag.dag_id] = dag
 
-for name, campaign in load_campaigns().items():
+for name, campaign in campaigns().items():
     with DAG(
         f"campaign_{name}",
         schedule=[synced(campaign.destination)],
         doc_md=__doc__,
-        **dag_defaults(Tag.CAMPAIGN, Tag.PERSONAL_DATA, description=f"Mail {campaign.segment}: {campaign.name}"),
+        **dag_defaults(Tag.CAMPAIGN, Tag.PERSONAL_DATA, description=f"Mail {campaign.segment}: {campaign.title}"),
     ) as dag:
         pulled, version = activation.pull_suppressions(campaign.destination), activation.pin_activation()
         pulled >> activation.send(name)(name, version)

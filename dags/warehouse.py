@@ -28,7 +28,7 @@ with DAG(
     **dag_defaults(Tag.WAREHOUSE, Tag.PERSONAL_DATA, description="Build, audit and publish what models read"),
 ):
     inputs = warehouse.resolve_features()
-    warehouse.settled([f"ingest_{source}" for source in sources]) >> inputs
+    warehouse.IngestSettled(task_id="ingest_settled", dag_ids=[f"ingest_{source}" for source in sources]) >> inputs
     layers = [
         warehouse.build_layer.override(task_id=f"build_{layer}")(inputs, layer)
         for layer in ("staging", "intermediate", "marts")

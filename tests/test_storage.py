@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
+
 from letterpress import storage
 
 

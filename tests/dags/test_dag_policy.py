@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+
 from letterpress.orchestration.defaults import Tag
 from letterpress.sources import load_sources
 from letterpress.warehouse.database import WRITER_POOL
@@ -83,9 +84,7 @@ def test_what_opens_the_warehouse_for_writing_runs_in_the_pool_of_one_slot(bag):
 
 
 def test_assets_chain_the_dags_from_landing_to_campaigns(bag):
-    emitted = {
-        asset.name: dag.dag_id for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets
-    }
+    emitted = {asset.name: dag.dag_id for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
     wanted = {}
     for dag in bag.dags.values():
         condition = getattr(dag.timetable, "asset_condition", None)
@@ -107,7 +106,9 @@ def test_assets_chain_the_dags_from_landing_to_campaigns(bag):
 
 def test_schedules_are_those_of_the_sources(bag):
     for name, source in load_sources().items():
-        assert bag.dags[f"ingest_{name}"].timetable.summary in (source.schedule, *_PRESETS.get(source.schedule, ())), name
+        assert bag.dags[f"ingest_{name}"].timetable.summary in (source.schedule, *_PRESETS.get(source.schedule, ())), (
+            name
+        )
 
 
 _PRESETS = {"@hourly": ("0 * * * *",), "@daily": ("0 0 * * *",)}

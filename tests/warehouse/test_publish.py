@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from letterpress import storage
 from letterpress.settings import Settings
 from letterpress.warehouse import history, publish
@@ -41,7 +42,9 @@ def build_warehouse(config: Settings, segments: dict[str, str], identities: dict
         connection.execute("create table staging.stg_crm__customers as select 'a secret' as email")
         connection.execute("create table marts.dim_customers (customer_id varchar)")
         connection.execute("create table marts.dim_customer_segments (customer_id varchar, segment_key varchar)")
-        connection.execute("create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar)")
+        connection.execute(
+            "create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar)"
+        )
         connection.execute("create table features.customer_features (customer_id varchar, frequency bigint)")
         for customer, segment in segments.items():
             connection.execute("insert into marts.dim_customers values (?)", [customer])
@@ -182,6 +185,5 @@ def test_the_writers_lock_ends_with_its_holder_even_by_sigkill(config):
 
 def test_leases_are_shared_and_exclude_pruning(tmp_path):
     path = tmp_path / "lock"
-    with file_lock(path, shared=True), file_lock(path, shared=True):
-        with pytest.raises(WarehouseBusy), file_lock(path):
-            pass
+    with file_lock(path, shared=True), file_lock(path, shared=True), pytest.raises(WarehouseBusy), file_lock(path):
+        pass

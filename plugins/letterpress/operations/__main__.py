@@ -104,10 +104,10 @@ def show_report(config: Settings, chosen: argparse.Namespace) -> int:
 
 def sync(config: Settings, chosen: argparse.Namespace) -> int:
     """Plan only, or one sync DAG run through Airflow."""
-    from letterpress.activation.destinations import load_destinations
+    from letterpress.activation.destinations import destinations
 
-    if chosen.destination not in load_destinations():
-        known = ", ".join(load_destinations())
+    if chosen.destination not in destinations():
+        known = ", ".join(destinations())
         console.print(f"destination: expected one of {known}, found {chosen.destination}", style="red")
         return 2
     if not chosen.dry_run:
@@ -122,7 +122,7 @@ def sync(config: Settings, chosen: argparse.Namespace) -> int:
 
     with publish.lease(config.published, "activation") as folder:
         plan = make_plan(
-            load_destinations()[chosen.destination],
+            destination=destinations()[chosen.destination],
             version_dir=str(folder),
             stores_url=config.stores,
             identity_key=secret(config, "identity_key").encode(),
@@ -142,10 +142,9 @@ def publish_list(config: Settings, chosen: argparse.Namespace) -> int:
         console.print(channel, style="bold")
         for content in publish.versions(config.published, channel):
             mark = "→" if content["version"] == now else " "
-            rows = content["row_counts"].get("marts.dim_customers", 0)
-            tell(
-                f"{mark} {content['version']}  as of {content['as_of']}  loads ≤ {content['known_through']}  {rows} customers"
-            )
+            people = content["row_counts"].get("marts.dim_customers", 0)
+            made_from = f"as of {content['as_of']}  loads ≤ {content['known_through']}"
+            tell(f"{mark} {content['version']}  {made_from}  {people:,} customers")
     return 0
 
 

@@ -36,8 +36,8 @@ class LineResult:
 
 def stages(settings: Settings) -> list[Stage]:
     """The stages in the order of the data's flow."""
-    from letterpress.activation.campaign import load_campaigns
-    from letterpress.activation.destinations import load_destinations
+    from letterpress.activation.campaign import campaigns
+    from letterpress.activation.destinations import destinations
     from letterpress.sources import load_sources
 
     return [
@@ -46,8 +46,8 @@ def stages(settings: Settings) -> list[Stage]:
         Stage("models: train", ["models_train"]),
         Stage("models: score", ["models_score"]),
         Stage("warehouse: activation", ["warehouse_activation"]),
-        Stage("activation: sync", [f"sync_{name}" for name in load_destinations()]),
-        Stage("activation: campaigns", [f"campaign_{name}" for name in load_campaigns()]),
+        Stage("activation: sync", [f"sync_{name}" for name in destinations()]),
+        Stage("activation: campaigns", [f"campaign_{name}" for name in campaigns()]),
         Stage("documentation", ["documentation"]),
     ]
 

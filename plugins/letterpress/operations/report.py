@@ -191,10 +191,10 @@ def _models(settings: Settings) -> Any:
 
 def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
     from letterpress.activation import ledger
-    from letterpress.activation.destinations import load_destinations
+    from letterpress.activation.destinations import destinations
 
     sections: list[Any] = []
-    for name in load_destinations():
+    for name in destinations():
         plan = _latest_plan(settings, name)
         if plan is None:
             continue
@@ -231,10 +231,10 @@ def _stages(line: LineResult) -> Table:
 def _messages(settings: Settings) -> dict[str, int]:
     """Accepted messages of each campaign."""
     from letterpress.activation import ledger
-    from letterpress.activation.destinations import load_destinations
+    from letterpress.activation.destinations import destinations
 
     counts: dict[str, int] = defaultdict(int)
-    for name in load_destinations():
+    for name in destinations():
         for campaign, states in ledger.summary(settings.stores, destination=name)["sends"].items():
             counts[campaign] += states.get("accepted", 0)
     return dict(counts)
@@ -271,7 +271,8 @@ def _audits(settings: Settings) -> dict[str, int]:
         return counts
     with connect(":memory:", read_only=False) as connection:
         rows = connection.execute(
-            "select case when success then 'passed' when severity = 'warning' then 'warned' else 'failed' end, count(*) "
+            "select case when success then 'passed' when severity = 'warning' then 'warned' else 'failed' end, "
+            f"count(*) "
             f"from read_parquet('{settings.history}/audits/*.parquet') group by 1"
         ).fetchall()
     return counts | dict(rows)

@@ -1,6 +1,7 @@
 """Tasks of the activation DAGs: suppressions in, plan, apply; and a campaign's messages."""
 
 import logging
+from itertools import count
 
 from airflow.sdk import BaseHook, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -33,13 +34,18 @@ def identity_key() -> bytes:
 
 
 @task
-def pull_suppressions(destination: str) -> int:
+def pull_suppressions(name: str) -> int:
     """Unsubscribes, bounces and complaints come in before anything goes out."""
-    from letterpress.activation.destinations import load_destinations
-    from letterpress.activation.suppression import pull_suppressions as pull
+    from letterpress.activation.destinations import destination
+    from letterpress.activation.pull import pull_suppressions as pull
 
-    found = load_destinations()[destination]
-    return pull(found, esp_connection(found.connection), stores_url=settings().stores, identity_key=identity_key())
+    found = destination(name)
+    return pull(
+        destination=found,
+        connection=esp_connection(found.connection),
+        stores_url=settings().stores,
+        identity_key=identity_key(),
+    )
 
 
 @task
@@ -53,15 +59,15 @@ def pin_activation() -> str:
 
 
 @task
-def plan(destination: str, version: str) -> dict:
+def plan(name: str, version: str) -> dict:
     """The difference between what the warehouse wants and what the ESP acknowledged; shown, then stored."""
     from letterpress.activation import plan as room
-    from letterpress.activation.destinations import load_destinations
+    from letterpress.activation.destinations import destination
     from letterpress.warehouse import publish
 
     with publish.lease(settings().published, "activation", version) as folder:
         made = room.make_plan(
-            load_destinations()[destination],
+            destination=destination(name),
             version_dir=str(folder),
             stores_url=settings().stores,
             identity_key=identity_key(),
@@ -69,89 +75,95 @@ def plan(destination: str, version: str) -> dict:
             run_id=context.run_id(),
         )
     log.info("%s", room.render(made))
-    return {"plan_id": made.plan_id, "calls": made.calls, "counts": made.counts, "refused": made.refused}
+    return {"uri": made.uri, "changes": made.changes, "counts": made.counts, "refused": made.refused}
 
 
-def apply(destination: str):
+def apply(name: str):
     """The task that carries a plan out and advances the ledger on each acknowledgement."""
 
-    @task(task_id="apply", outlets=[synced(destination)])
-    def apply_plan(destination: str, version: str, planned: dict) -> dict:
+    @task(task_id="apply", outlets=[synced(name)])
+    def apply_plan(name: str, version: str, planned: dict) -> dict:
         """Send only what changed; consent and suppression are asked again before each batch leaves."""
-        from letterpress.activation import plan as room
         from letterpress.activation.apply import apply_plan as run
-        from letterpress.activation.destinations import load_destinations
-        from letterpress.orchestration.audits import audit, stop_on_error
+        from letterpress.activation.destinations import destination
+        from letterpress.activation.plan import read_plan
         from letterpress.warehouse import publish
 
-        if not planned["calls"]:
-            raise AirflowSkipException(f"{destination}: the ESP holds what the warehouse says; nothing to send")
-
-        def validate(payloads: list[dict]) -> None:
-            import pandas as pd
-
-            found = audit(
-                settings(),
-                f"payload_{destination}",
-                [pd.DataFrame(payloads)],
-                subject=f"payloads to {destination} of {planned['plan_id']}",
-                run_id=context.run_id(),
-            )
-            stop_on_error([found], kept="no payload of this batch left")
-
-        found = load_destinations()[destination]
+        if not planned["changes"]:
+            raise AirflowSkipException(f"{name}: the ESP holds what the warehouse says; nothing to send")
+        made, found = read_plan(planned["uri"]), destination(name)
         with publish.lease(settings().published, "activation", version) as folder:
             result = run(
-                room.load_plan(settings().plans, destination, planned["plan_id"]),
-                found,
-                esp_connection(found.connection),
+                plan=made,
+                destination=found,
                 version_dir=str(folder),
+                connection=esp_connection(found.connection),
                 stores_url=settings().stores,
                 identity_key=identity_key(),
                 run_id=context.run_id(),
-                validate=validate,
+                validate=payload_audit(name, made.plan_id),
             )
         outcome = {
-            "plan_id": planned["plan_id"],
-            "version": version,
+            "plan_id": made.plan_id,
             "accepted": result.accepted,
             "rejected": result.rejected,
+            "skipped": result.skipped,
             "requests": result.requests,
         }
-        get_current_context()["outlet_events"][synced(destination)].extra = outcome
+        get_current_context()["outlet_events"][synced(name)].extra = outcome
         return outcome
 
     return apply_plan
 
 
-def send(campaign: str):
+def payload_audit(name: str, plan_id: str):
+    """What asks Great Expectations of each outgoing batch, and keeps it here where an error check fails."""
+    from letterpress.orchestration.audits import audit, stop_on_error
+
+    run_id, batches = context.run_id(), count(1)
+
+    def validate(payloads: list[dict]) -> None:
+        found = audit(
+            settings(),
+            f"payload_{name}",
+            [pd.DataFrame(payloads)],
+            subject=f"batch {next(batches)} to {name} of plan {plan_id}",
+            run_id=run_id,
+        )
+        stop_on_error([found], kept="no payload of this batch left")
+
+    return validate
+
+
+def send(name: str):
     """The task that mails a campaign, at most once to each person."""
 
-    @task(task_id="send", outlets=[sent(campaign)])
-    def send_campaign(campaign: str, version: str) -> dict:
+    @task(task_id="send", outlets=[sent(name)])
+    def send_campaign(name: str, version: str) -> dict:
         """Render and send; consent and suppression are asked before each message."""
         from letterpress.activation import campaign as room
-        from letterpress.activation.destinations import load_destinations
+        from letterpress.activation.destinations import destination
+        from letterpress.activation.sends import export_sends
         from letterpress.warehouse import publish
 
-        found = room.load_campaigns()[campaign]
-        destination = load_destinations()[found.destination]
+        chosen = room.campaign(name)
+        found = destination(chosen.destination)
         with publish.lease(settings().published, "activation", version) as folder:
             result = room.send_campaign(
-                found,
-                destination,
-                esp_connection(destination.connection),
+                campaign=chosen,
+                destination=found,
                 version_dir=str(folder),
+                connection=esp_connection(found.connection),
                 stores_url=settings().stores,
                 identity_key=identity_key(),
                 shop_url=settings().shop,
                 run_id=context.run_id(),
             )
-        room.export_sends(settings().stores, settings().history)
+        export_sends(stores_url=settings().stores, history=settings().history)
         outcome = {"sent": result.sent, "already_sent": result.already_sent, "refused": result.refused}
         if not result.sent:
-            raise AirflowSkipException(f"{campaign}: nobody new to write to: {outcome}")
-        get_current_context()["outlet_events"][sent(campaign)].extra = outcome
+            raise AirflowSkipException(f"{name}: nobody new to write to: {outcome}")
+        get_current_context()["outlet_events"][sent(name)].extra = outcome
         return outcome
 
     return send_campaign

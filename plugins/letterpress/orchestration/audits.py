@@ -32,7 +32,8 @@ def audit(
         checked_at=datetime.now(UTC),
         results_dir=f"{settings.docs}/data/results",
     )
-    history.append(settings.history, "audits", f"{suite}-{result.audit_id}", result.results)
+    audit_id = result.results["audit_id"][0].as_py()
+    history.append(settings.history, "audits", f"{suite}-{audit_id}", result.results)
     if result.verdict != "passed":
         log.warning("%s", result.summary())
     log.info("%s on %s: %s, %d checks", suite, subject, result.verdict, result.checks)

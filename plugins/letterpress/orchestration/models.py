@@ -27,10 +27,9 @@ def pin_features() -> dict:
 @task(execution_timeout=None)
 def train(model: str, pinned: dict) -> dict:
     """Train where there is no champion or the champion is old; the promotion gate decides what goes live."""
+    from letterpress.warehouse import publish
     from ml.train import is_due
     from ml.train import train as run
-
-    from letterpress.warehouse import publish
 
     as_of = datetime.fromisoformat(pinned["as_of"])
     forced = bool(get_current_context()["params"].get("force"))
@@ -69,12 +68,12 @@ def announce_champions(trained: list[dict]) -> list[str]:
 @task
 def score(model: str, pinned: dict) -> dict:
     """Score every customer of the pinned version with the champion; equal scores leave the files as they are."""
-    from ml.registry import NoChampion
-    from ml.score import score as run
-
+    from expectations.suites import score_suite
     from letterpress.orchestration.audits import audit, stop_on_error
     from letterpress.warehouse import publish
     from letterpress.warehouse.inputs import score_batches
+    from ml.errors import NoChampion
+    from ml.score import score as run
 
     try:
         with publish.lease(settings().published, "features", pinned["version"]) as folder:
@@ -92,7 +91,7 @@ def score(model: str, pinned: dict) -> dict:
                     [
                         audit(
                             settings(),
-                            f"score_{model}",
+                            score_suite(model),
                             score_batches(frame),
                             subject=f"scores of {model} {pinned['version']}",
                             run_id=context.run_id(),

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from airflow.sdk import PokeReturnValue, get_current_context, task
+from airflow.sdk import BaseSensorOperator, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from letterpress.orchestration import context
@@ -14,13 +14,21 @@ from letterpress.warehouse.database import WRITER_POOL
 log = logging.getLogger(__name__)
 
 
-@task.sensor(poke_interval=3, timeout=1800, mode="poke", soft_fail=False)
-def settled(dag_ids: list[str]) -> PokeReturnValue:
+class IngestSettled(BaseSensorOperator):
     """Wait until no ingest is under way, so that loads which arrive together are built once, not one by one."""
-    instance = get_current_context()["task_instance"]
-    busy = [dag_id for dag_id in dag_ids if instance.get_dr_count(dag_id=dag_id, states=["queued", "running"])]
-    log.info("under way: %s", ", ".join(busy) or "nothing")
-    return PokeReturnValue(is_done=not busy)
+
+    template_fields = ("dag_ids",)
+
+    def __init__(self, *, dag_ids: list[str], **arguments):
+        super().__init__(poke_interval=3, timeout=1800, mode="poke", **arguments)
+        self.dag_ids = dag_ids
+
+    def poke(self, context) -> bool:
+        """Whether none of the DAGs has a run queued or running."""
+        instance = context["task_instance"]
+        busy = [one for one in self.dag_ids if instance.get_dr_count(dag_id=one, states=["queued", "running"])]
+        log.info("under way: %s", ", ".join(busy) or "nothing")
+        return not busy
 
 
 @task
@@ -48,10 +56,9 @@ def resolve_activation() -> dict:
 
 def wanted_activation():
     """The inputs of the activation version that follows from the current features version and the champions."""
-    from ml.registry import aliases
-
     from letterpress.warehouse import publish
     from letterpress.warehouse.inputs import activation_inputs
+    from ml.registry import aliases
 
     features = publish.manifest(settings().published, "features")["version"]
     champions = {name: alias.model_version for name, alias in aliases(settings().stores).items()}
