@@ -1,5 +1,5 @@
--- Nothing may vanish silently: landed = used + repeated + quarantined + not yet due, for every entity. The landed
--- rows are counted in the files, everything else in the warehouse.
+-- Nothing may vanish silently: landed = used + repeated + quarantined + not yet due, for every entity.
+-- The landed rows are counted in the files, everything else in the warehouse.
 with reconciliation as (
     select * from {{ ref('fct_source_reconciliation') }}
 ),
@@ -14,5 +14,10 @@ summed as (
     group by source_name, entity_name
 )
 
-select * from summed
+select
+    source_name,
+    entity_name,
+    landed_count,
+    disposed_count
+from summed
 where landed_count <> disposed_count

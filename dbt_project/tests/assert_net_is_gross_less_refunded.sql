@@ -3,5 +3,10 @@ with orders as (
     select * from {{ ref('fct_orders') }}
 )
 
-select * from orders
+select
+    order_id,
+    gross_amount,
+    refunded_amount,
+    net_amount
+from orders
 where abs(gross_amount - refunded_amount - net_amount) > 0.005

@@ -1,5 +1,5 @@
--- The hard gate of the sync: a granted consent with its proof, no suppression, a valid address. Everybody else
--- has a reason.
+-- The hard gate of the sync: a granted consent, its proof, no suppression and a valid address.
+-- Everybody else has a reason.
 with audience as (
     select * from {{ ref('sync_customers') }}
 ),

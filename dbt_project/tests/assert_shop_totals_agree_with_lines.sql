@@ -1,6 +1,7 @@
 {{ config(severity='warn') }}
 
--- total = lines - discount + shipping. A warning: the shop's own total is what the customer paid, and is used.
+-- total = lines - discount + shipping.
+-- A warning, because the shop's own total is what the customer paid, and is what we use.
 with orders as (
     select * from {{ used(ref('stg_shop__orders')) }}
 ),
@@ -20,5 +21,10 @@ select
 from orders
 inner join lines on orders.shop_order_id = lines.shop_order_id
 where
-    abs(lines.line_amount - coalesce(orders.discount_amount, 0) + coalesce(orders.shipping_amount, 0) - orders.total_amount)
+    abs(
+        lines.line_amount
+        - coalesce(orders.discount_amount, 0)
+        + coalesce(orders.shipping_amount, 0)
+        - orders.total_amount
+    )
     > 0.005

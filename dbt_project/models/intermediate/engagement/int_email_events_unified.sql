@@ -62,10 +62,7 @@ united as (
 -- A person whose id has changed since the mail was sent is found by the address.
 final as (
     select
-        united.source_system || ':' || united.event_id as email_event_id,
-        united.source_system || ':' || united.message_id as email_message_id,
         united.source_system,
-        coalesce(identifiers.customer_id, people.customer_id, emails.customer_id) as customer_id,
         united.campaign_id,
         united.campaign_name,
         united.normalised_email as email,
@@ -73,10 +70,13 @@ final as (
         united.bounce_type,
         united.url,
         united.is_machine_open,
-        united.event_type = 'click' or (united.event_type = 'open' and not united.is_machine_open)
-            as is_engagement,
         united.occurred_at,
-        united._load_sequence
+        united._load_sequence,
+        united.source_system || ':' || united.event_id as email_event_id,
+        united.source_system || ':' || united.message_id as email_message_id,
+        coalesce(identifiers.customer_id, people.customer_id, emails.customer_id) as customer_id,
+        united.event_type = 'click' or (united.event_type = 'open' and not united.is_machine_open)
+            as is_engagement
     from united
     left join identifiers on united.source_customer_key = identifiers.source_customer_key
     left join people on united.person_id = people.customer_id

@@ -33,7 +33,7 @@ restricted as (
         *,
         row_number() over (
             partition by customer_id
-            order by consent_status desc, recorded_at desc, consent_proof
+            order by consent_status desc, recorded_at desc, consent_proof asc
         ) as state_rank
     from current_states
 ),
@@ -42,8 +42,8 @@ final as (
     select
         customer_id,
         consent_status as email_consent_status,
-        case when consent_status = 'granted' then consent_proof end as consent_proof,
-        recorded_at as email_consent_changed_at
+        recorded_at as email_consent_changed_at,
+        case when consent_status = 'granted' then consent_proof end as consent_proof
     from restricted
     where state_rank = 1
 )

@@ -15,10 +15,10 @@ described as (
         identifiers.*,
         accounts.first_name,
         accounts.last_name,
-        coalesce(accounts.country_code, countries.country_code) as country_code,
         accounts.time_zone,
         accounts.loyalty_tier,
         accounts.birth_date,
+        coalesce(accounts.country_code, countries.country_code) as country_code,
         coalesce(accounts.updated_at, identifiers.first_seen_at) as described_at,
         accounts.shop_customer_id is not null as has_account
     from identifiers
@@ -32,7 +32,7 @@ ranked as (
         *,
         row_number() over (
             partition by customer_id
-            order by has_account desc, described_at desc, source_customer_key
+            order by has_account desc, described_at desc, source_customer_key asc
         ) as description_rank
     from described
 ),
@@ -47,7 +47,7 @@ systems as (
 listed as (
     select
         customer_id,
-        {{ dbt.listagg('source_system', "','", 'order by source_system') }} as source_systems
+        {{ comma_list('source_system') }} as source_systems
     from systems
     group by customer_id
 ),

@@ -25,7 +25,7 @@ ranked_orders as (
         *,
         row_number() over (
             partition by shop_customer_id
-            order by ordered_at desc, shop_order_id
+            order by ordered_at desc, shop_order_id asc
         ) as latest_of_account,
         row_number() over (
             partition by shop_customer_id, normalised_email

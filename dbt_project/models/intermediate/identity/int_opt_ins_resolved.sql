@@ -15,7 +15,7 @@ final as (
     where
         consents.channel = 'email'
         and consents.consent_status = 'granted'
-        and consents.consent_source in ('{{ var("opt_in_sources") | join("', '") }}')
+        and consents.consent_source in ({{ quoted(var('opt_in_sources')) }})
     group by identifiers.customer_id
 )
 

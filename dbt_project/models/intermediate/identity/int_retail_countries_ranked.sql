@@ -22,15 +22,15 @@ ranked as (
         *,
         row_number() over (
             partition by retail_customer_id
-            order by line_count desc, country_code
+            order by line_count desc, country_code asc
         ) as country_rank
     from counted
 ),
 
 final as (
     select
-        'online_retail:' || retail_customer_id as source_customer_key,
-        country_code
+        country_code,
+        'online_retail:' || retail_customer_id as source_customer_key
     from ranked
     where country_rank = 1
 )

@@ -21,7 +21,7 @@ final as (
         amount,
         row_number() over (
             partition by customer_id
-            order by amount desc, item_count desc, category
+            order by amount desc, item_count desc, category asc
         ) as category_rank
     from bought
 )

@@ -26,7 +26,7 @@ candidates as (
         purchases.quantity,
         row_number() over (
             partition by credits.file_name, credits.line_number
-            order by purchases.invoiced_at desc, purchases.file_name, purchases.line_number
+            order by purchases.invoiced_at desc, purchases.file_name asc, purchases.line_number asc
         ) as candidate_rank
     from credits
     inner join purchases

@@ -18,7 +18,7 @@ ranked as (
         *,
         row_number() over (
             partition by stock_code
-            order by case when description is null then 1 else 0 end, line_count desc, description
+            order by case when description is null then 1 else 0 end, line_count desc, description asc
         ) as description_rank,
         count(description) over (partition by stock_code) as name_count
     from counted

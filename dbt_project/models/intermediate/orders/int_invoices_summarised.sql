@@ -22,10 +22,13 @@ summed as (
         min(invoice_lines.invoiced_at) as ordered_at,
         count(*) as line_count,
         sum(case when invoice_lines.is_cancellation then 0 else invoice_lines.quantity end) as item_count,
-        sum(case when invoice_lines.is_cancellation then 0 else invoice_lines.line_amount end) as gross_amount,
+        sum(case when invoice_lines.is_cancellation then 0 else invoice_lines.line_amount end)
+            as gross_amount,
         sum(
             case
-                when invoice_lines.is_cancellation and credits.line_number is null then -invoice_lines.line_amount
+                when
+                    invoice_lines.is_cancellation and credits.line_number is null
+                    then -invoice_lines.line_amount
                 else 0
             end
         ) as unmatched_amount,
@@ -46,10 +49,10 @@ final as (
         summed.line_count,
         summed.item_count,
         summed.gross_amount,
-        coalesce(refunds.refunded_amount, 0) + summed.unmatched_amount as refunded_amount,
         summed.is_cancelled,
         summed.ordered_at,
-        summed._load_sequence
+        summed._load_sequence,
+        coalesce(refunds.refunded_amount, 0) + summed.unmatched_amount as refunded_amount
     from summed
     left join refunds on summed.invoice_number = refunds.invoice_number
 )

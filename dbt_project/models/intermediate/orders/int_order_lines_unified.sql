@@ -42,8 +42,8 @@ final as (
         united.quantity,
         united.line_amount,
         orders.is_purchase,
-        coalesce(products.is_product, true) as is_product,
-        orders.ordered_at
+        orders.ordered_at,
+        coalesce(products.is_product, true) as is_product
     from united
     inner join orders on united.order_id = orders.order_id
     left join products on united.product_id = products.product_id

@@ -35,17 +35,17 @@ final as (
         orders.normalised_email,
         orders.order_status,
         orders.currency,
+        orders.total_amount as gross_amount,
+        orders.is_email_valid,
+        orders.ordered_at,
+        orders._load_sequence,
         coalesce(counted.line_count, 0) as line_count,
         coalesce(counted.item_count, 0) as item_count,
-        orders.total_amount as gross_amount,
         case
             when orders.order_status = 'cancelled' then orders.total_amount
             else coalesce(refunded.refunded_amount, 0)
         end as refunded_amount,
-        orders.order_status = 'cancelled' as is_cancelled,
-        orders.is_email_valid,
-        orders.ordered_at,
-        orders._load_sequence
+        orders.order_status = 'cancelled' as is_cancelled
     from orders
     left join counted on orders.shop_order_id = counted.shop_order_id
     left join refunded on orders.shop_order_id = refunded.shop_order_id

@@ -1,9 +1,14 @@
-{%- set entities = [
+{%- set judged = [
     ('catalogue', 'products', ref('stg_catalogue__products')),
+    ('crm', 'consents', 'judged_consents'),
     ('crm', 'customers', ref('stg_crm__customers')),
     ('email', 'events', ref('stg_email__events')),
     ('local_esp', 'events', ref('stg_local_esp__events')),
     ('online_retail', 'invoice_lines', ref('stg_online_retail__invoice_lines')),
+    ('shop', 'order_lines', 'judged_lines'),
+    ('shop', 'orders', 'judged_orders'),
+    ('shop', 'refunds', 'judged_refunds'),
+    ('web', 'events', 'judged_events'),
 ] %}
 
 with orders as (
@@ -18,81 +23,64 @@ agents as (
     select * from {{ ref('int_user_agents_classified') }}
 ),
 
-consents as (
+judged_consents as (
     select
-        consents.*,
         case
             when consents.disposition = 'used' and identifiers.source_customer_key is null
                 then 'quarantined:unknown_customer'
             else consents.disposition
-        end as final_disposition
+        end as disposition
     from {{ ref('stg_crm__consents') }} as consents
     left join identifiers on 'shop:' || consents.shop_customer_id = identifiers.source_customer_key
 ),
 
 judged_orders as (
     select
-        *,
         case when disposition = 'used' and shop_customer_id is null then 'used:guest' else disposition end
-            as final_disposition
+            as disposition
     from {{ ref('stg_shop__orders') }}
 ),
 
-order_lines as (
+judged_lines as (
     select
-        lines.*,
         case
-            when lines.disposition = 'used' and orders.shop_order_id is null then 'quarantined:unknown_order'
-            else lines.disposition
-        end as final_disposition
-    from {{ ref('stg_shop__order_lines') }} as lines
-    left join orders on lines.shop_order_id = orders.shop_order_id
+            when order_lines.disposition = 'used' and orders.shop_order_id is null
+                then 'quarantined:unknown_order'
+            else order_lines.disposition
+        end as disposition
+    from {{ ref('stg_shop__order_lines') }} as order_lines
+    left join orders on order_lines.shop_order_id = orders.shop_order_id
 ),
 
-refunds as (
+judged_refunds as (
     select
-        refunds.*,
         case
-            when refunds.disposition = 'used' and orders.shop_order_id is null then 'quarantined:unknown_order'
+            when refunds.disposition = 'used' and orders.shop_order_id is null
+                then 'quarantined:unknown_order'
             else refunds.disposition
-        end as final_disposition
+        end as disposition
     from {{ ref('stg_shop__refunds') }} as refunds
     left join orders on refunds.shop_order_id = orders.shop_order_id
 ),
 
-web_events as (
+judged_events as (
     select
-        events.*,
         case
             when events.disposition = 'used' and agents.is_bot then 'quarantined:bot'
             else events.disposition
-        end as final_disposition
+        end as disposition
     from {{ ref('stg_web__events') }} as events
     left join agents on events.user_agent = agents.user_agent
 ),
 
 united as (
-    {% for source_name, entity_name, relation in entities %}
-    select
-        '{{ source_name }}' as source_name,
-        '{{ entity_name }}' as entity_name,
-        disposition
-    from {{ relation }}
-    union all
-    {% endfor %}
-    {% for source_name, entity_name, judged in [
-        ('crm', 'consents', 'consents'),
-        ('shop', 'orders', 'judged_orders'),
-        ('shop', 'order_lines', 'order_lines'),
-        ('shop', 'refunds', 'refunds'),
-        ('web', 'events', 'web_events'),
-    ] %}
-    select
-        '{{ source_name }}' as source_name,
-        '{{ entity_name }}' as entity_name,
-        final_disposition as disposition
-    from {{ judged }}
-    {{ "union all" if not loop.last }}
+    {% for source_name, entity_name, relation in judged -%}
+        select
+            '{{ source_name }}' as source_name,
+            '{{ entity_name }}' as entity_name,
+            disposition
+        from {{ relation }}
+        {% if not loop.last %}union all{% endif %}
     {% endfor %}
 ),
 

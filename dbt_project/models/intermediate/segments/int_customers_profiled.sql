@@ -29,11 +29,31 @@ engagement as (
 
 final as (
     select
-        customers.*,
-        coalesce(consents.email_consent_status, 'none') as email_consent_status,
+        customers.customer_id,
+        customers.email,
+        customers.first_name,
+        customers.last_name,
+        customers.country_code,
+        customers.time_zone,
+        customers.loyalty_tier,
+        customers.source_systems,
+        customers.source_customer_count,
+        customers.has_invalid_email,
+        customers.birth_date,
+        customers.first_seen_at,
+        customers.last_described_at,
         consents.consent_proof,
         suppressions.suppression_reason as email_suppression_reason,
         categories.category as favourite_category,
+        consents.email_consent_changed_at,
+        orders.first_ordered_at,
+        orders.last_ordered_at,
+        orders.last_order_seen_at,
+        web.first_web_seen_at,
+        web.last_web_seen_at,
+        web.last_product_viewed_at,
+        engagement.last_email_engaged_at,
+        coalesce(consents.email_consent_status, 'none') as email_consent_status,
         coalesce(orders.order_count, 0) as order_count,
         coalesce(orders.order_count_90_days, 0) as order_count_90_days,
         coalesce(orders.total_spend, 0) as total_spend,
@@ -42,15 +62,7 @@ final as (
         coalesce(engagement.emails_delivered_count, 0) as emails_delivered_count,
         coalesce(engagement.emails_opened_count, 0) as emails_opened_count,
         coalesce(engagement.emails_clicked_count, 0) as emails_clicked_count,
-        suppressions.customer_id is not null as is_email_suppressed,
-        consents.email_consent_changed_at,
-        orders.first_ordered_at,
-        orders.last_ordered_at,
-        orders.last_order_seen_at,
-        web.first_web_seen_at,
-        web.last_web_seen_at,
-        web.last_product_viewed_at,
-        engagement.last_email_engaged_at
+        suppressions.customer_id is not null as is_email_suppressed
     from customers
     left join consents on customers.customer_id = consents.customer_id
     left join suppressions on customers.customer_id = suppressions.customer_id

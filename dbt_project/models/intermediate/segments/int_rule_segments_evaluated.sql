@@ -3,22 +3,15 @@ with customers as (
 ),
 
 evaluated as (
-    {% for segment in var('rule_segments') %}
-    select
-        customer_id,
-        '{{ segment.key }}' as segment_key,
-        '{{ segment.name | replace("'", "''") }}' as segment_name
-    from customers
-    where
-        {% for condition in segment['all'] -%}
-        {{ "and " if not loop.first }}{{ rule_condition(condition) }}
-        {% endfor %}
-    {{ "union all" if not loop.last }}
-    {% endfor %}
+    {{ rule_segments('customers') }}
 ),
 
 final as (
-    select * from evaluated
+    select
+        customer_id,
+        segment_key,
+        segment_name
+    from evaluated
 )
 
 select * from final

@@ -45,10 +45,6 @@ numbered as (
 final as (
     select
         message_id,
-        first_value(message_id) over (
-            partition by visitor_key, session_number
-            order by occurred_at, message_id
-        ) as session_id,
         visitor_key,
         customer_id,
         event_name,
@@ -59,7 +55,11 @@ final as (
         campaign_medium,
         campaign_name,
         occurred_at,
-        _load_sequence
+        _load_sequence,
+        first_value(message_id) over (
+            partition by visitor_key, session_number
+            order by occurred_at, message_id
+        ) as session_id
     from numbered
 )
 

@@ -11,7 +11,6 @@ final as (
         events.message_id,
         events.anonymous_id,
         events.shop_customer_id,
-        coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id) as visitor_key,
         events.event_name,
         events.shop_product_id,
         events.category,
@@ -20,7 +19,8 @@ final as (
         events.campaign_medium,
         events.campaign_name,
         events.occurred_at,
-        events._load_sequence
+        events._load_sequence,
+        coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id) as visitor_key
     from events
     left join agents on events.user_agent = agents.user_agent
     where not coalesce(agents.is_bot, false)

@@ -51,7 +51,8 @@ final as (
         cast(coalesce(assortments.distinct_products, 0) as bigint) as distinct_products,
         cast(case when assortments.categorised_line_count > 0 then assortments.category_count end as bigint)
             as distinct_categories,
-        cast(orders.refunded_amount as double) / nullif(cast(orders.gross_amount as double), 0) as refund_rate,
+        cast(orders.refunded_amount as double)
+        / nullif(cast(orders.gross_amount as double), 0) as refund_rate,
         cast(case when observed.is_observed then coalesce(web.web_sessions_30d, 0) end as bigint)
             as web_sessions_30d,
         cast(case when observed.is_observed then coalesce(web.product_views_30d, 0) end as bigint)

@@ -4,8 +4,6 @@ with audits as (
 
 final as (
     select
-        audit_id || ':' || cast(batch_number as varchar) || ':' || expectation_type || ':' || column_name_key || ':'
-        || cast(check_number as varchar) as audit_check_id,
         audit_id,
         run_id,
         suite,
@@ -19,7 +17,16 @@ final as (
         unexpected_count,
         unexpected_percent,
         is_success,
-        checked_at
+        checked_at,
+        audit_id
+        || ':'
+        || cast(batch_number as varchar)
+        || ':'
+        || expectation_type
+        || ':'
+        || column_name_key
+        || ':'
+        || cast(check_number as varchar) as audit_check_id
     from audits
 )
 

@@ -4,13 +4,13 @@ with sends as (
 
 final as (
     select
-        destination || ':' || campaign_id || ':' || customer_id as send_id,
         campaign_id,
         customer_id,
         destination,
         send_state,
         message_id,
-        accepted_at
+        accepted_at,
+        destination || ':' || campaign_id || ':' || customer_id as send_id
     from sends
     where export_number = 1
 )

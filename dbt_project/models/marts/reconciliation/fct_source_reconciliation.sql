@@ -27,14 +27,14 @@ final as (
         source_name,
         entity_name,
         disposition,
+        cast(row_count as bigint) as row_count,
         case
             when disposition = 'landed' then 'landed'
             when disposition = 'used' or disposition like 'used:%' then 'used'
             when disposition like 'quarantined:%' then 'quarantined'
             when disposition in ('duplicate', 'superseded') then 'repeated'
             when disposition = 'after_as_of' then 'not_yet'
-        end as disposition_kind,
-        cast(row_count as bigint) as row_count
+        end as disposition_kind
     from united
 )
 

@@ -9,7 +9,7 @@ rfm as (
 segments as (
     select
         customer_id,
-        {{ dbt.listagg('segment_key', "','", 'order by segment_key') }} as segments
+        {{ comma_list('segment_key') }} as segments
     from {{ ref('dim_customer_segments') }}
     group by customer_id
 ),
@@ -35,11 +35,7 @@ judged as (
             when has_invalid_email then 'invalid_email'
             when email is null then 'no_email'
         end as refusal_reason,
-        case
-            {% for band, least in (var('order_count_bands').items() | list | reverse) -%}
-            when order_count >= {{ least }} then '{{ band }}'
-            {% endfor %}
-        end as order_count_band
+        {{ band('order_count', 'order_count_bands') }} as order_count_band
     from customers
 ),
 
@@ -56,14 +52,14 @@ final as (
         rfm.rfm_segment,
         clusters.tier as cluster,
         lifetime_values.tier as clv_tier,
-        coalesce(segments.segments, '') as segments,
         judged.order_count_band,
         judged.email_consent_status,
         judged.consent_proof,
         judged.refusal_reason,
         lifetime_values.decile as clv_decile,
-        judged.refusal_reason is null as is_eligible,
-        judged.as_of
+        judged.as_of,
+        coalesce(segments.segments, '') as segments,
+        judged.refusal_reason is null as is_eligible
     from judged
     left join rfm on judged.customer_id = rfm.customer_id
     left join segments on judged.customer_id = segments.customer_id

@@ -12,14 +12,14 @@
 ] %}
 
 with counted as (
-    {% for entity in entities %}
-    select
-        '{{ entity.schema }}' as source_name,
-        '{{ entity.identifier }}' as entity_name,
-        count(*) as row_count,
-        coalesce(max(_load_sequence), 0) as _load_sequence
-    from {{ landed(entity) }}
-    {{ "union all" if not loop.last }}
+    {% for entity in entities -%}
+        select
+            '{{ entity.schema }}' as source_name,
+            '{{ entity.identifier }}' as entity_name,
+            count(*) as row_count,
+            coalesce(max(_load_sequence), 0) as _load_sequence
+        from {{ landed(entity) }}
+        {% if not loop.last %}union all{% endif %}
     {% endfor %}
 ),
 

@@ -30,7 +30,7 @@ final as (
             quarantined={
                 'missing_key': 'event_id is null or message_id is null',
                 'missing_time': 'occurred_at is null',
-                'unknown_type': "event_type is null or event_type not in ('" ~ var('email_event_types') | join("', '") ~ "')",
+                'unknown_type': 'event_type is null or event_type not in (' ~ quoted(var('email_event_types')) ~ ')',
             },
             repeated='duplicate',
         ) }} as disposition

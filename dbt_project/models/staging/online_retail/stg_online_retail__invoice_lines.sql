@@ -38,7 +38,7 @@ numbered as (
         ) as copy_number,
         row_number() over (
             partition by renamed.file_name, renamed.line_number
-            order by renamed._load_sequence desc, renamed._row_hash
+            order by renamed._load_sequence desc, renamed._row_hash asc
         ) as version_number
     from renamed
     left join stock_codes on renamed.stock_code = stock_codes.stock_code
