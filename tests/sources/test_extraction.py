@@ -182,7 +182,9 @@ def test_a_server_that_is_not_there_is_named(line: Line, tmp_path: Path) -> None
     assert "http://127.0.0.1:9/v1/events" in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b'{"rows": []}', b'[{"a": 1}]', b'{"data": {}}', b'{"data": [], "next_cursor": 7}'])
+@pytest.mark.parametrize(
+    "body", [b'{"rows": []}', b'[{"a": 1}]', b'{"data": {}}', b'{"data": [], "next_cursor": 7}', b"{oops}"]
+)
 def test_a_body_of_another_shape_is_an_error_and_not_an_empty_source(line: Line, web: Api, body: bytes) -> None:
     web.body = body
     with pytest.raises(SourceUnavailable):
@@ -216,6 +218,15 @@ def test_neither_logs_nor_errors_hold_personal_data(line: Line, web: Api, caplog
         line.extract()
     said = caplog.text + "".join(map(str, [caught.value, caught.value.__cause__]))
     assert "example.org" not in said
+
+
+def test_dlt_neither_phones_home_nor_keeps_state(line: Line, web: Api, tmp_path: Path) -> None:
+    line.land()
+    from dlt.common.runtime import anon_tracker
+
+    assert anon_tracker._WRITE_KEY is None, "dlt's tracker has been started"
+    assert not list(tmp_path.rglob("*_dlt_*"))
+    assert not list(tmp_path.rglob("state.json"))
 
 
 def test_two_extractions_of_one_source_exclude_each_other(line: Line) -> None:

@@ -51,6 +51,8 @@ def extract(
     block = load_sources(include_disabled=True)[source] if isinstance(source, str) else source
     if block.connection not in connections:
         raise KeyError(f"{block.name}: expected the connection {block.connection!r}, found {sorted(connections)}")
+    if as_of.tzinfo is None:
+        raise ValueError(f"{block.name}: expected as_of with its zone, found {as_of}; next step: pass it in UTC")
     with locks.hold(landing, block.name, "extraction"):
         if (waiting := _resumed(landing, block.name, run_id)) is not None:
             log.info("%s: load %s of this run waits for its verdict", block.name, waiting.load_id)

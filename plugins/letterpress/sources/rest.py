@@ -35,10 +35,11 @@ def pages(source: Source, entity: Entity, *, since: str | None, connection: Conn
         session=_session(source, name),
     )
     params = {"page_size": source.page_size} | ({"since": since} if since else {})
+    hooks = {"response": [_parse_once]}
     seen: str | None = None
     number = 0
     try:
-        for number, content in enumerate(client.paginate(path, params=params), start=1):
+        for number, content in enumerate(client.paginate(path, params=params, hooks=hooks), start=1):
             rows, following = _content(content[0] if len(content) == 1 else None, where, number)
             yield Page(rows, f"page {number}")
             if following is not None and following == seen:
@@ -87,6 +88,18 @@ def _session(source: Source, name: str) -> Any:
         request_backoff_factor=source.retry.backoff_seconds,
         request_max_retry_delay=source.retry.longest_wait_seconds,
     ).session
+
+
+def _parse_once(response: Any, *_: Any, **__: Any) -> None:
+    """Fail on an error status, and keep the parsed body, which dlt asks for three times."""
+    import orjson
+
+    response.raise_for_status()
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:  # stricter than the standard library, whose verdict counts
+        return
+    response.json = lambda **_: body
 
 
 def _content(body: Any, where: str, number: int) -> tuple[list[dict[str, Any]], str | None]:
