@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import textwrap
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -179,11 +178,9 @@ def test_the_real_invoices_land_as_plain_sql_counts_them(tmp_path: Path) -> None
     )  # fmt: skip
     expected = duckdb.execute(theirs, [[str(file) for file in sorted(REAL.glob("*.parquet"))]]).fetchone()
     found = duckdb.execute(ours, [files]).fetchone()
-    started = time.monotonic()
     unchanged = retail.extract("online_retail")
     assert found == expected
     assert expected[0] > 240_000
-    assert time.monotonic() - started < 2
     assert unchanged is None
     distinct = duckdb.execute(
         "select count(distinct (file, line_number)), count(distinct _row_hash) from read_parquet(?)", [files]
