@@ -42,6 +42,7 @@ class ModelBlock(BaseModel):
     features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     promotion: PromotionGate
+    headline: tuple[str, ...] = Field(default=(), description="the metrics that a report shows, in this order")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class ConfiguredModel:
 def model_names(path: str | Path = DEFAULT) -> list[str]:
     """The configured models, in the file's order; no model module is imported."""
     return list(_blocks(path))
+
+
+def headline(name: str, metrics: Mapping[str, Any], path: str | Path = DEFAULT) -> dict[str, Any]:
+    """The few of a model's metrics that a report shows, by readable name; what was not measured is left out."""
+    block = _blocks(path).get(name)
+    wanted = block.headline if block else ()
+    return {metric.replace("_", " "): metrics[metric] for metric in wanted if metrics.get(metric) is not None}
 
 
 def configured(name: str, path: str | Path = DEFAULT) -> ConfiguredModel:

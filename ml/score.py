@@ -58,9 +58,8 @@ def score(
 ) -> ScoringResult:
     """Score with the version that serves, as of ``as_of``.
 
-    Writes ``<scores>/<model>/<version>/<as_of>/scores.parquet`` and then ``scores.json`` (its presence, and the
-    hash in it, make the scores valid), and last ``<scores>/<model>/current.json``, which names the version and
-    ``as_of`` that count now, after a roll-back too. A repeated run finds its files and leaves them untouched.
+    Writes ``<scores>/<model>/<version>/<as_of>/scores.parquet`` and then ``scores.json``: the scores are there
+    once it is, with the hash of their file in it. A repeated run finds both and leaves them untouched.
     ``audit`` gets the frame of new scores before it is written; what it raises leaves the files as they are.
     Raises :class:`NoChampion` where no version serves.
     """
@@ -95,10 +94,6 @@ def score(
         files.write_bytes(uri, content)
         about["file_sha256"] = files.sha256(content)
         files.write_bytes(files.join(folder, "scores.json"), files.json_bytes(about))
-    current = {"model_name": name, "model_version": version, "as_of": as_of.isoformat(), "path": f"{version}/{instant}"}
-    if _read(files.join(scores, name, "current.json")) != current:
-        files.write_bytes(files.join(scores, name, "current.json"), files.json_bytes(current))
-        changed = True
     return ScoringResult(name, version, table.num_rows, changed, uri)
 
 

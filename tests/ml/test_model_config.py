@@ -72,3 +72,9 @@ def test_an_unknown_model_is_answered_with_the_known_ones(tmp_path):
 
 def test_an_absent_file_is_named(tmp_path):
     assert "models.yml: the file is missing" in refusal(tmp_path / "models.yml")
+
+
+def test_a_report_gets_the_headline_metrics_that_were_measured():
+    metrics = {"clusters": 5, "silhouette": 0.32, "stability": None, "silhouette_3": 0.4}
+    assert config.headline("customer_clusters", metrics) == {"clusters": 5, "silhouette": 0.32}
+    assert config.headline("unheard_of", metrics) == {}

@@ -153,17 +153,31 @@ def test_a_version_that_was_rolled_back_from_is_not_promoted_by_the_next_trainin
     assert registry.champion(CLV, served.registry_url).model_version == first.model_version
 
 
-def test_rolling_back_brings_the_old_scores_back_as_the_current_ones(served):
+def test_rolling_back_finds_the_old_scores_where_they_were(served):
     old = score(CLV, **served.scoring(**later(served)))
     train(CLV, **served.arguments(**later(served)))
     new = score(CLV, **served.scoring(**later(served)))
     registry.roll_back(CLV, served.registry_url)
     back = score(CLV, **served.scoring(**later(served)))
-    current = json.loads((Path(served.scores) / CLV / "current.json").read_text())
     assert new.model_version != old.model_version == back.model_version
-    assert back.changed
-    assert current["model_version"] == old.model_version
-    assert back.uri.endswith(current["path"] + "/scores.parquet")
+    assert back.uri == old.uri
+    assert not back.changed
+
+
+def test_scores_that_fail_their_audit_are_not_written(served):
+    before = state(served.scores)
+    seen = []
+
+    def refuse(frame):
+        seen.append(frame)
+        raise ValueError("scores out of range")
+
+    with pytest.raises(ValueError, match="out of range"):
+        score(CLV, **served.scoring(audit=refuse))
+    assert tuple(seen[0].columns) == COLUMNS
+    assert state(served.scores) == before == {}
+    score(CLV, **served.scoring())
+    assert not score(CLV, **served.scoring(audit=refuse)).changed
 
 
 def test_a_training_of_the_past_does_not_replace_what_serves(place):
