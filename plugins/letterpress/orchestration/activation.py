@@ -118,6 +118,8 @@ def apply(name: str):
 
 def payload_audit(name: str, plan_id: str):
     """What asks Great Expectations of each outgoing batch, and keeps it here where an error check fails."""
+    import pandas as pd
+
     from letterpress.orchestration.audits import audit, stop_on_error
 
     run_id, batches = context.run_id(), count(1)
