@@ -197,6 +197,7 @@ def test_two_runs_at_once_send_one_mail_to_everybody(line):
     for thread in threads:
         thread.join()
     assert errors == []
+    assert sum(result.sent for result in results) == 12
     assert Counter(mail["external_id"] for mail in line.mails()) == {f"customer-{n:05d}": 1 for n in range(12)}
     assert {row["state"] for row in line.sends().values()} == {"accepted"}
 

@@ -275,28 +275,31 @@ class _Run:
             if reason is not None:
                 with stores.writing(self.engine) as connection:
                     sends.refuse(connection, *self._ids, customer_id, code=reason)
-            elif not self._record_receipt(customer_id, key):
-                raise DestinationError(
-                    f"{self.destination.name}: expected a receipt for a mail that was taken, found none; "
-                    "the next run settles it"
-                )
+            else:
+                recorded = self._record_receipt(customer_id, key)
+                if recorded is None:
+                    raise DestinationError(
+                        f"{self.destination.name}: expected a receipt for a mail that was taken, found none; "
+                        "the next run settles it"
+                    )
+                reason = None if recorded else "already_sent"  # another run has recorded the same mail
         self.counts[reason or "sent"] += 1
         if self.counts["sent"] % LOGGED_EVERY == 0 and reason is None:
             log.info("%s: %d sent", self.campaign.name, self.counts["sent"])
 
-    def _record_receipt(self, customer_id: str, key: str) -> bool:
+    def _record_receipt(self, customer_id: str, key: str) -> bool | None:
+        """Whether the receipt was new; none where the destination has no such mail."""
         receipt = self.client.receipt(key)
         if receipt is None:
-            return False
+            return None
         with stores.writing(self.engine) as connection:
-            sends.accept(
+            return sends.accept(
                 connection,
                 *self._ids,
                 customer_id,
                 message_id=receipt.message_id,
                 accepted_at=receipt.accepted_at,
             )
-        return True
 
     def _stopped(self, connection: sa.Connection, people: list[dict]) -> Mapping[str, str]:
         asked = [(person["customer_id"], person["email"]) for person in people]

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+import sqlalchemy as sa
+
 from letterpress.activation import audience, ledger, stores, suppression
 from letterpress.activation.destinations import Connection, Destination, SuppressionEvent, open_client
 
@@ -48,7 +50,7 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
 
 
 def _echoes(
-    connection: stores.sa.Connection, destination: str, events: Sequence[SuppressionEvent]
+    connection: sa.Connection, destination: str, events: Sequence[SuppressionEvent]
 ) -> set[tuple[str | None, str]]:
     """Suppressions that we asked the destination for because the warehouse knew of a withdrawal.
 
@@ -90,7 +92,7 @@ def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str
     return lifted
 
 
-def _lift(engine: stores.sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
+def _lift(engine: sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
     rows = list(rows)
     with stores.writing(engine) as write:
         stopped = suppression.stopped(write, [(row[0], row[1]) for row in rows], identity_key)
