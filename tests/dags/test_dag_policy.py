@@ -79,7 +79,6 @@ def test_what_opens_the_warehouse_for_writing_runs_in_the_pool_of_one_slot(bag):
         "build_marts",
         "build_activation",
         "copy_candidate",
-        "write_dbt_docs",
     }
 
 

@@ -126,7 +126,7 @@ def sync(config: Settings, chosen: argparse.Namespace) -> int:
             version_dir=str(folder),
             stores_url=config.stores,
             identity_key=secret(config, "identity_key").encode(),
-            plans=config.plans,
+            plans=f"{config.plans}/dry-run",  # apart from those that were carried out: the report shows these
             run_id="dry-run",
         )
     console.print(render(plan), markup=False)

@@ -57,9 +57,11 @@ def render(settings: Settings, *, before: Snapshot | None, line: LineResult | No
     console = Console(file=buffer, width=WIDTH, highlight=False, color_system=None)
     for section in sections:
         console.print()
+        if isinstance(section, Section):
+            console.print(section.heading, style="bold", markup=False, soft_wrap=True)
         console.print(section)
     console.print()
-    console.print(where_to_look(settings), markup=False)
+    console.print(where_to_look(settings), markup=False, soft_wrap=True)
     return buffer.getvalue()
 
 
@@ -68,7 +70,8 @@ def where_to_look(settings: Settings) -> str:
     base = f"http://{settings.host if settings.host != '127.0.0.1' else 'localhost'}"
     lines = [
         "Where to look next",
-        f"  Airflow UI        {base}:{settings.airflow_port}  user admin, password in {passwords_file(settings)}",
+        f"  Airflow UI        {base}:{settings.airflow_port}",
+        f"                    user admin, password in {passwords_file(settings)}",
         f"  Outbox (ESP)      {settings.esp}",
         f"  Demo shop         {settings.shop}  (`make next-day` advances its clock)",
     ]
@@ -81,14 +84,17 @@ def where_to_look(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
-    return table
+class Section(Table):
+    """A table under a title of any length."""
+
+    def __init__(self, title: str, *columns: str, right: tuple[str, ...] = ()):
+        super().__init__(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        self.heading = title
+        for column in columns:
+            self.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
 
 
-def _landed(settings: Settings, before: Snapshot | None) -> Table:
+def _landed(settings: Settings, before: Snapshot | None) -> Section:
     from letterpress.sources import landing
 
     since = before.load_sequence if before else 0
@@ -102,7 +108,7 @@ def _landed(settings: Settings, before: Snapshot | None) -> Table:
                 new[manifest.source, name] += entity.rows
         verdicts[manifest.source] = manifest.audit.verdict
     title = "Landed" + (" (this run)" if before else "")
-    table = _table(title, "source", "entity", "new rows", "all rows", "last audit", right=("new rows", "all rows"))
+    table = Section(title, "source", "entity", "new rows", "all rows", "last audit", right=("new rows", "all rows"))
     for (source, entity), rows in sorted(total.items()):
         table.add_row(source, entity, f"{new[source, entity]:,}", f"{rows:,}", verdicts[source])
     if not total:
@@ -112,7 +118,7 @@ def _landed(settings: Settings, before: Snapshot | None) -> Table:
 
 def _warehouse(settings: Settings, before: Snapshot | None) -> list[Any]:
     sections: list[Any] = []
-    table = _table("Warehouse", "channel", "version", "as of", "this run")
+    table = Section("Warehouse", "channel", "version", "as of", "this run")
     for channel in publish.CHANNELS:
         version = publish.current(settings.published, channel)
         if version is None:
@@ -139,7 +145,7 @@ def _warehouse(settings: Settings, before: Snapshot | None) -> list[Any]:
         """,
     )
     if rows:
-        dispositions = _table("Online Retail: every line has a fate", "disposition", "lines", right=("lines",))
+        dispositions = Section("Online Retail: every line has a fate", "disposition", "lines", right=("lines",))
         for _, disposition, count in rows:
             dispositions.add_row(disposition, f"{count:,}")
         sections.append(dispositions)
@@ -169,7 +175,7 @@ def _segments(settings: Settings) -> Any:
         f"Customers: {every:,} profiled, {buyers:,} with orders, {reachable:,} with an e-mail, "
         f"{consenting:,} who consent"
     )
-    table = _table(title, "segment", "kind", "customers", "", right=("customers",))
+    table = Section(title, "segment", "kind", "customers", "", right=("customers",))
     most = max((count for *_, count in rows), default=1)
     for kind, name, count in rows:
         table.add_row(name, kind, f"{count:,}", "█" * max(1, round(30 * count / most)))
@@ -177,16 +183,21 @@ def _segments(settings: Settings) -> Any:
 
 
 def _models(settings: Settings) -> Any:
+    from ml.config import headline
     from ml.registry import aliases, metadata
 
-    table = _table("Models", "model", "champion", "headline metrics")
+    table = Section("Models", "model", "champion", "headline metrics")
     for model, alias in sorted(aliases(settings.stores).items()):
-        metrics = metadata(settings.registry, alias.model_version)["metrics"]
-        shown = ", ".join(f"{name} {value}" for name, value in metrics.items())
+        metrics = headline(model, metadata(settings.registry, alias.model_version)["metrics"])
+        shown = ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in metrics.items())
         table.add_row(model, alias.model_version[:12], shown)
     if not table.rows:
         table.add_row("no champion yet", "", "")
     return table
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
@@ -198,7 +209,7 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
         plan = _latest_plan(settings, name)
         if plan is None:
             continue
-        table = _table(f"Sync to {name}", "what", "people", right=("people",))
+        table = Section(f"Sync to {name}", "what", "people", right=("people",))
         counts = plan["counts"]
         summary = ledger.summary(settings.stores, destination=name)
         for action in ("create", "update", "restore", "suppress", "delete"):
@@ -212,7 +223,7 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
         table.add_row("held by the ESP now", f"{summary['held']:,}")
         sections.append(table)
     messages = _messages(settings)
-    campaigns = _table("Campaigns", "campaign", "sent now", "sent in all", right=("sent now", "sent in all"))
+    campaigns = Section("Campaigns", "campaign", "sent now", "sent in all", right=("sent now", "sent in all"))
     for campaign, count in sorted(messages.items()):
         earlier = before.messages.get(campaign, 0) if before else count
         campaigns.add_row(campaign, f"{count - earlier:,}", f"{count:,}")
@@ -221,8 +232,8 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
     return sections
 
 
-def _stages(line: LineResult) -> Table:
-    table = _table(f"Time: {line.seconds:.0f} s", "stage", "DAG runs", "seconds", right=("DAG runs", "seconds"))
+def _stages(line: LineResult) -> Section:
+    table = Section(f"Time: {line.seconds:.0f} s", "stage", "DAG runs", "seconds", right=("DAG runs", "seconds"))
     for stage in line.stages:
         table.add_row(stage.name, str(stage.runs), f"{stage.seconds:.1f}")
     return table

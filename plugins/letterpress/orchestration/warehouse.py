@@ -135,7 +135,7 @@ def publish(channel: str):
     return publish_version
 
 
-@task(pool=WRITER_POOL)
+@task
 def write_dbt_docs() -> str:
     """dbt's documentation of the published activation version, as one page."""
     from letterpress.warehouse import build

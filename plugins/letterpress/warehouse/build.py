@@ -96,25 +96,24 @@ def write_docs(settings: Settings, inputs: Inputs, database: Path) -> Path:
     """dbt's documentation as one page that needs no server; returns its path."""
     target = Path(settings.docs) / "dbt"
     target.mkdir(parents=True, exist_ok=True)
-    with writer_lock(settings.warehouse):
-        _invoke(settings, inputs, database, "docs", "generate", "--static", "--no-compile")
-    page = _target(settings, database) / "static_index.html"
+    _invoke(settings, inputs, database, "docs", "generate", "--static", "--no-compile", access_mode="read_only")
+    page = _target(settings, "documentation") / "static_index.html"
     storage.write_bytes(str(target / "index.html"), page.read_bytes())
     return target / "index.html"
 
 
-def _target(settings: Settings, database: Path) -> Path:
-    """dbt's working folder: one for the warehouse and one for activation, so that neither disturbs the other."""
-    kind = "warehouse" if database == warehouse_file(settings.warehouse) else "activation"
-    return Path(settings.warehouse) / "dbt" / kind
+def _target(settings: Settings, name: str) -> Path:
+    """dbt's working folder: one for each use, so that none disturbs another's parsed project."""
+    return Path(settings.warehouse) / "dbt" / name
 
 
-def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str) -> list:
+def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, access_mode: str = "automatic") -> list:
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
     variables = {"as_of": inputs.as_of, "known_through": inputs.known_through, "inputs": inputs.index}
-    target = _target(settings, file)
+    use = "warehouse" if file == warehouse_file(settings.warehouse) else "activation"
+    target = _target(settings, "documentation" if access_mode == "read_only" else use)
     arguments = [
         *command,
         "--project-dir",
@@ -129,7 +128,7 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str) -> li
         json.dumps(variables),
     ]
     try:
-        with _environment(settings, file):
+        with _environment(settings, file, access_mode):
             answer = dbtRunner().invoke(["--no-use-colors", "--no-send-anonymous-usage-stats", *arguments])
     finally:
         # Otherwise the next read-only open of this file in the same process fails.
@@ -143,11 +142,12 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str) -> li
 
 
 @contextmanager
-def _environment(settings: Settings, file: Path):
+def _environment(settings: Settings, file: Path, access_mode: str):
     wanted = {
         "LETTERPRESS_WAREHOUSE_FILE": str(file),
         "LETTERPRESS_IDENTITY_KEY_FILE": storage.join(settings.secrets, "identity_key"),
         "LETTERPRESS_MEMORY_LIMIT": settings.memory_limit,
+        "LETTERPRESS_ACCESS_MODE": access_mode,
         "LETTERPRESS_SPILL": str(Path(settings.warehouse) / ".spill"),
         "DO_NOT_TRACK": "1",
     }

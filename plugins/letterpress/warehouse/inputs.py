@@ -131,7 +131,12 @@ def activation_inputs(settings: Settings, *, features_version: str, champions: d
     rows, scores = [], []
     for model, version in sorted(champions.items()):
         folder = storage.join(settings.scores, model, version)
-        known = [name for name in storage.names(folder) if name <= stamp]
+        # scores.json is written last: a folder without it is what a kill left, and the next scoring mends it.
+        known = [
+            name
+            for name in storage.names(folder)
+            if name <= stamp and storage.exists(storage.join(folder, name, "scores.json"))
+        ]
         if not known:
             continue
         summary = storage.read_json(storage.join(folder, known[-1], "scores.json"))
