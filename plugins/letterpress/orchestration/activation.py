@@ -63,9 +63,17 @@ def plan(name: str, version: str) -> dict:
     """The difference between what the warehouse wants and what the ESP acknowledged; shown, then stored."""
     from letterpress.activation import plan as room
     from letterpress.activation.destinations import destination
+    from letterpress.activation.pull import lift_opted_in
     from letterpress.warehouse import publish
 
     with publish.lease(settings().published, "activation", version) as folder:
+        lifted = lift_opted_in(
+            destination=destination(name),
+            version_dir=str(folder),
+            stores_url=settings().stores,
+            identity_key=identity_key(),
+        )
+        log.info("%d suppressions lifted by a later, proven opt-in of the person", lifted)
         made = room.make_plan(
             destination=destination(name),
             version_dir=str(folder),

@@ -96,7 +96,7 @@ def write_docs(settings: Settings, inputs: Inputs, database: Path) -> Path:
     """dbt's documentation as one page that needs no server; returns its path."""
     target = Path(settings.docs) / "dbt"
     target.mkdir(parents=True, exist_ok=True)
-    _invoke(settings, inputs, database, "docs", "generate", "--static", "--no-compile", access_mode="read_only")
+    _invoke(settings, inputs, database, "docs", "generate", "--static", access_mode="read_only")
     page = _target(settings, "documentation") / "static_index.html"
     storage.write_bytes(str(target / "index.html"), page.read_bytes())
     return target / "index.html"
