@@ -51,7 +51,7 @@ publish-rollback: ## Go back to the version before: CHANNEL=activation|features 
 	@$(LETTERPRESS) publish-rollback $(or $(CHANNEL),activation) $(if $(TO),--to $(TO))
 
 test: setup ## Pass the everyday tests
-	@$(PYTHON) -m pytest -q
+	@$(PYTHON) -m pytest -q -n 2 --dist loadscope
 
 test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through a real Airflow
 	@$(PYTHON) -m pytest -q -m slow

@@ -78,8 +78,8 @@ def build_layer(inputs: dict, layer: str) -> dict:
     result = build.build(settings(), inputs, layer, run_id=context.run_id(), database=database)
     events = get_current_context()["outlet_events"][DBT_MODELS]
     for node in result.nodes:
-        if node.resource_type == "model" and layer in ("marts", "activation"):
-            relation = node.relation.replace('"', "").split(".", 1)[1]
+        relation = (node.relation or "").replace('"', "").partition(".")[2]
+        if node.resource_type == "model" and relation.startswith(("marts.", "features.", "activation.")):
             events.add(dbt_model(relation), extra={"seconds": node.seconds, "version": inputs.version})
     return result.summary()
 
@@ -143,6 +143,8 @@ def write_dbt_docs() -> str:
     from letterpress.warehouse.inputs import Inputs
 
     content = room.manifest(settings().published, "activation")
+    if build.documented_version(settings()) == content["version"]:
+        raise AirflowSkipException(f"{content['version']} is documented")
     fields = {key: content[key] for key in Inputs.__dataclass_fields__}
     with room.lease(settings().published, "activation", content["version"]) as folder:
         return str(build.write_docs(settings(), Inputs.from_json(fields), Path(folder) / "warehouse.duckdb"))

@@ -99,7 +99,14 @@ def write_docs(settings: Settings, inputs: Inputs, database: Path) -> Path:
     _invoke(settings, inputs, database, "docs", "generate", "--static", access_mode="read_only")
     page = _target(settings, "documentation") / "static_index.html"
     storage.write_bytes(str(target / "index.html"), page.read_bytes())
+    storage.write_json(str(target / "version.json"), {"version": inputs.version})
     return target / "index.html"
+
+
+def documented_version(settings: Settings) -> str | None:
+    """The published version that dbt's documentation was last written of."""
+    uri = storage.join(settings.docs, "dbt", "version.json")
+    return storage.read_json(uri)["version"] if storage.exists(uri) else None
 
 
 def _target(settings: Settings, name: str) -> Path:
