@@ -46,7 +46,7 @@ def test_the_new_source_is_reconciled_and_the_new_segment_passes_its_unit_test(t
 import pytest
 import test_suites as suites
 
-NEW = {"landed_reviews__reviews": "", "payload_postbox": "FirstName", "landed_shop__orders": "discount_amount"}
+NEW = {"landed_reviews__reviews": "rating", "payload_postbox": "FirstName", "landed_shop__orders": "discount_amount"}
 
 
 @pytest.mark.parametrize("suite", NEW)
@@ -97,7 +97,7 @@ class Step:
         assert file.is_file(), f"{self.path}: the recipe changes a file that is not there"
         text = file.read_text(encoding="utf-8")
         if self.how == "At the end of":
-            file.write_text(text + self.content, encoding="utf-8")
+            file.write_text(f"{text}\n{self.content}", encoding="utf-8")
             return
         line = f"{self.anchor}\n"
         found = f"\n{text}".count(f"\n{line}")
