@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine()
     with tempfile.TemporaryDirectory(prefix="letterpress-bench-") as folder:
         measured = Bench(Path(folder), options.customers, options.people, options.runs).measure()
+    facts.append(_row("load after", round(os.getloadavg()[0], 1), "processes"))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(measured + facts, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(facts, measured)}\n\nwritten to {options.output}\n")
