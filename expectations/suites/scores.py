@@ -24,7 +24,7 @@ COLUMNS = (
     *("scored_at", "run_id"),
 )
 
-SCORES = [
+_EVERY_MODEL = [
     columns(*COLUMNS, exact=True),
     rows(1),
     *(filled(name) for name in COLUMNS),
@@ -35,16 +35,19 @@ SCORES = [
     unique("customer_id"),
     # Infinite scores fail here, NaN fails as a null.
     between("score", -1e15, 1e15),
-    # A model that says the same of everybody says nothing.
-    distinct("score", 2, minimum_rows=10),
     distinct("score", 20, severity="warning", minimum_rows=1_000),
     between("decile", 1, 10),
     distinct("decile", 10, 10, "warning", minimum_rows=1_000),
     matches("tier", NOT_BLANK),
 ]
 
+# A model that says the same of everybody says nothing.
+SCORES = [*_EVERY_MODEL, distinct("score", 2, minimum_rows=10)]
+
 CUSTOMER_CLUSTERS = [
-    *SCORES,
+    *_EVERY_MODEL,
+    # Except this one: a small shop's customers are one cluster, and all belong to it.
+    distinct("score", 2, severity="warning", minimum_rows=10),
     # The confidence of the membership; the tier is the label of the cluster.
     between("score", 0, 1),
     distinct("tier", None, 12),

@@ -203,8 +203,15 @@ def test_one_score_that_is_no_number_stops_them_all(value: float | None) -> None
 
 
 def test_a_model_that_says_the_same_of_everybody_is_stopped() -> None:
-    found = audit("score_customer_clusters", good_frame("score_customer_clusters", 50).assign(score=0.5))
-    assert found.verdict == "failed"
+    for suite in ("scores", "score_customer_lifetime_value"):
+        assert audit(suite, good_frame(suite, 50).assign(score=0.5)).verdict == "failed"
+
+
+def test_a_small_shop_whose_customers_are_one_cluster_is_only_warned_of() -> None:
+    found = audit(
+        "score_customer_clusters", good_frame("score_customer_clusters", 99).assign(score=1.0, tier="Everybody")
+    )
+    assert (found.verdict, found.warnings) == ("warned", 1)
 
 
 def test_the_last_few_rows_of_many_are_not_asked_for_a_distribution() -> None:
