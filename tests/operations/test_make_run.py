@@ -1,0 +1,163 @@
+"""What a user does, through a real Airflow: run, run again, a day later, down. Slow."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory, repository):
+    """A user's shell, in which LETTERPRESS_* are set and `make` commands are given."""
+    airflow, shop, esp, smtp, logs, triggers = free_ports(6)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LETTERPRESS"))}
+    env |= {
+        "LETTERPRESS_HOME": str(tmp_path_factory.mktemp("home")),
+        "LETTERPRESS_AIRFLOW_PORT": str(airflow),
+        "LETTERPRESS_SHOP_PORT": str(shop),
+        "LETTERPRESS_ESP_PORT": str(esp),
+        "LETTERPRESS_SMTP_PORT": str(smtp),
+        "LETTERPRESS_SHOP_CUSTOMERS": "300",
+        "LETTERPRESS_SHOP_DAYS": "200",
+        # Airflow's own ports for logs: another Airflow may be up on this machine.
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(logs),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggers),
+        "COLUMNS": "200",
+    }
+
+    def give(*command: str) -> str:
+        answer = subprocess.run(
+            [sys.executable, "-m", "letterpress.operations", *command],
+            env=env,
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert answer.returncode == 0, answer.stdout[-6000:] + answer.stderr[-3000:]
+        return answer.stdout
+
+    give.env, give.home = env, Path(env["LETTERPRESS_HOME"])
+    yield give
+    give("down")
+
+
+@pytest.fixture(scope="module")
+def first(user) -> str:
+    return user("run")
+
+
+@pytest.fixture(scope="module")
+def second(user, first) -> str:
+    return user("run")
+
+
+def figure(report: str, label: str) -> int:
+    """The number at the end of a row of the report."""
+    found = re.search(rf"^{re.escape(label)}\s+([\d,]+)", report, re.MULTILINE)
+    assert found, f"{label!r} is not in the report:\n{report}"
+    return int(found[1].replace(",", ""))
+
+
+def messages(user) -> int:
+    """Accepted mails, counted in the ESP's own store."""
+    import sqlite3
+
+    with sqlite3.connect(f"file:{user.home}/esp/esp.sqlite?mode=ro", uri=True) as connection:
+        return connection.execute("select count(*) from messages").fetchone()[0]
+
+
+def versions(user) -> dict[str, str]:
+    return {
+        channel: json.loads((user.home / "published" / channel / "current.json").read_text())["version"]
+        for channel in ("features", "activation")
+    }
+
+
+def test_the_first_run_lands_builds_scores_syncs_and_reports(first, user):
+    for heading in (
+        "Landed (this run)",
+        "Warehouse",
+        "Customers: ",
+        "Models",
+        "Sync to local_esp",
+        "Campaigns",
+        "Time: ",
+    ):
+        assert heading in first
+    assert "customer_clusters" in first
+    assert "customer_lifetime_value" in first
+    assert figure(first, "synced: create") == figure(first, "held by the ESP now") > 50
+    assert figure(first, "refused: no_consent") > 0
+    assert messages(user) > 0
+    assert (user.home / "docs" / "data" / "site" / "index.html").exists()
+    assert (user.home / "docs" / "dbt" / "index.html").exists()
+
+
+def test_the_line_went_through_airflow_and_every_run_succeeded(first, user):
+    import sqlite3
+
+    with sqlite3.connect(f"file:{user.home}/airflow/airflow.db?mode=ro", uri=True) as connection:
+        states = dict(
+            connection.execute("select dag_id, group_concat(distinct state) from dag_run group by 1").fetchall()
+        )
+        kinds = {kind for (kind,) in connection.execute("select distinct run_type from dag_run")}
+    assert {"ingest_web", "warehouse_features", "models_score", "warehouse_activation", "sync_local_esp"} <= set(states)
+    assert set(states.values()) == {"success"}
+    assert "asset_triggered" in kinds
+
+
+def test_a_second_run_lands_sends_and_publishes_nothing_new(first, second, user):
+    assert re.search(r"^features .* unchanged", second, re.MULTILINE)
+    assert re.search(r"^activation .* unchanged", second, re.MULTILINE)
+    for row in re.findall(r"^(?:crm|catalogue|shop|web|email) .*$", second, re.MULTILINE):
+        assert row.split()[2] == "0", row
+    assert "synced: " not in second
+    assert figure(second, "unchanged") == figure(first, "synced: create")
+    assert figure(second, "champions_thank_you") == 0
+
+
+def test_after_one_simulated_day_only_what_changed_moves(second, user):
+    before, mails = versions(user), messages(user)
+    user("next-day")
+    third = user("run")
+    after = versions(user)
+    assert after["features"] > before["features"]
+    assert after["activation"].startswith("20110702")
+    events = int(re.search(r"^web +events +([\d,]+) +([\d,]+)", third, re.MULTILINE)[1].replace(",", ""))
+    everything = int(re.search(r"^web +events +([\d,]+) +([\d,]+)", third, re.MULTILINE)[2].replace(",", ""))
+    assert 0 < events < everything / 20
+    moved = sum(int(count) for count in re.findall(r"^synced: \w+\s+(\d+)", third, re.MULTILINE))
+    assert 0 < moved < figure(third, "held by the ESP now") / 2
+    assert messages(user) - mails == figure(third, "champions_thank_you")
+
+
+def test_the_ui_asks_for_a_login_and_down_stops_exactly_what_was_started(second, user):
+    base = f"http://127.0.0.1:{user.env['LETTERPRESS_AIRFLOW_PORT']}"
+    assert httpx.get(f"{base}/api/v2/dags").status_code == 401
+    records = [json.loads(path.read_text()) for path in (user.home / "run").glob("*.json")]
+    family = [psutil.Process(record["pid"]) for record in records]
+    family += [child for process in family for child in process.children(recursive=True)]
+    assert len(records) == 3
+    user("down")
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
