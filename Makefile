@@ -62,5 +62,8 @@ lint: setup ## Ruff and SQLFluff
 format: setup ## Format Python and SQL
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: setup ## Measure what benchmarks/README.md says
-	@for file in benchmarks/*.py; do $(PYTHON) $$file; done
+bench: setup ## Measure what benchmarks/README.md says (SIZE=full for the sizes that an issue names)
+	@for file in benchmarks/*.py; do $(PYTHON) "$$file" || [ $$? -eq 2 ] || exit 1; done
+
+bench-%: setup
+	@$(PYTHON) benchmarks/$(subst -,_,$*).py

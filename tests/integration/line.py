@@ -20,7 +20,7 @@ from letterpress.operations.environment import environment
 from letterpress.settings import REPOSITORY, Settings, settings
 from letterpress.sources import load_sources
 
-TOKEN = "integration-esp-token"
+TOKEN = "line-esp-token"
 
 STAGES = (
     "ingest",
