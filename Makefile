@@ -57,7 +57,7 @@ test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through
 	@$(PYTHON) -m pytest -q -m slow
 
 lint: setup ## Ruff and SQLFluff
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/sqlfluff lint dbt_project
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests/*.sql
 
 format: setup ## Format Python and SQL
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

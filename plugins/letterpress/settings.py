@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     smtp_port: int = 8025
 
     shop_url: str | None = Field(default=None, description="the demo shop; http://HOST:SHOP_PORT unless given")
+    storefront_url: str | None = Field(default=None, description="where links in mails lead; the shop unless given")
     esp_url: str | None = Field(default=None, description="the local ESP; http://HOST:ESP_PORT unless given")
     smtp_host: str | None = Field(default=None, description="the local ESP's SMTP host; HOST unless given")
     esp_token: str | None = Field(default=None, description="the local ESP's key; read from a file unless given")
@@ -115,6 +116,11 @@ class Settings(BaseSettings):
     def shop(self) -> str:
         """Base URL of the demo shop."""
         return self.shop_url or f"http://{self.host}:{self.shop_port}"
+
+    @property
+    def storefront(self) -> str:
+        """Base URL of the pages that mails link to."""
+        return self.storefront_url or self.shop
 
     @property
     def esp(self) -> str:

@@ -166,7 +166,7 @@ def send(name: str):
                 connection=esp_connection(found.connection),
                 stores_url=settings().stores,
                 identity_key=identity_key(),
-                shop_url=settings().shop,
+                shop_url=settings().storefront,
                 run_id=context.run_id(),
             )
         export_sends(stores_url=settings().stores, history=settings().history)
