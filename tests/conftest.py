@@ -48,15 +48,18 @@ def real_data() -> Path:
     """The folder of real data beside the checkout."""
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
-        require("../shared/data", "real data is not beside this checkout")
+        pytest.skip("../shared/data: real data is not beside this checkout")
     return folder
 
 
-def require(part: str, reason: str) -> None:
-    """Skip with the reason, except where the part has been promised (`LETTERPRESS_REQUIRE=all` in CI)."""
-    if os.environ.get("LETTERPRESS_REQUIRE") == "all":
-        pytest.fail(f"{part}: expected it to be here, found it missing: {reason}")
-    pytest.skip(f"{part}: {reason}")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A part that a machine lacks is skipped with the reason; where all of it was promised (CI), that is a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("LETTERPRESS_REQUIRE") == "all":
+        report.outcome = "failed"
+        report.longrepr = f"LETTERPRESS_REQUIRE=all: expected every part to be here, found {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
