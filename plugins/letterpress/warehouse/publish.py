@@ -130,6 +130,9 @@ def publish(settings: Settings, inputs: Inputs) -> dict:
         if previous != inputs.version:
             storage.write_json(str(channel / "current.json"), {"version": inputs.version, "held": []})
         prune(settings.published, inputs.channel, keep=settings.kept_versions)
+        # What killed or refused runs left: each would keep a whole copy of the warehouse.
+        for left in (channel / "_candidates").glob("*"):
+            shutil.rmtree(left, ignore_errors=True)
     return content
 
 
