@@ -17,7 +17,7 @@ help: ## Explain every target
 .uv/bin/uv:
 	@for python in python3.13 python3.12 python3.11 python3; do \
 	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
-	    $$python -m venv .uv && .uv/bin/python -m pip install --quiet 'uv>=0.7' && exit 0; fi; done; \
+	    $$python -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.7' && exit 0; fi; done; \
 	  echo "make: expected Python 3.11 to 3.13 with venv, found none; next step: install one, or uv" >&2; exit 1
 
 setup: $(filter .uv/bin/uv,$(UV)) ## Install what the lock file pins into .venv

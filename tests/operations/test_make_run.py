@@ -129,7 +129,7 @@ def test_the_line_went_through_airflow_and_every_run_succeeded(first, user):
 def test_a_second_run_lands_sends_and_publishes_nothing_new(first, second, user):
     assert re.search(r"^features .* unchanged", second, re.MULTILINE)
     assert re.search(r"^activation .* unchanged", second, re.MULTILINE)
-    for row in re.findall(r"^(?:crm|catalogue|shop|web|email) .*$", second, re.MULTILINE):
+    for row in re.findall(r"^(?:crm|catalogue|shop|web|email|local_esp) .*$", second, re.MULTILINE):
         assert row.split()[2] == "0", row
     assert "synced: " not in second
     assert figure(second, "unchanged") == figure(first, "synced: create")

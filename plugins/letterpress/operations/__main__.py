@@ -12,7 +12,7 @@ from rich.console import Console
 from letterpress.operations import services
 from letterpress.operations.airflow_client import AirflowClient
 from letterpress.operations.environment import environment, passwords_file, secret
-from letterpress.operations.line import LineFailed, run_line, stages
+from letterpress.operations.line import LineFailed, engagement_stages, run_line, stages
 from letterpress.settings import Settings, settings
 from letterpress.warehouse.database import WRITER_POOL
 
@@ -66,6 +66,11 @@ def run(config: Settings, chosen: argparse.Namespace) -> int:
     before = report.snapshot(config)
     console.print("Running the line", style="bold")
     result = run_line(client, config, tell=tell)
+    if report.sent_since(config, before):
+        console.print("Taking the ESP's events back", style="bold")
+        back = run_line(client, config, tell=tell, wanted=engagement_stages(config))
+        result.stages += back.stages
+        result.seconds += back.seconds
     text = report.render(config, before=before, line=result)
     console.print(text)
     return 0

@@ -52,6 +52,21 @@ def stages(settings: Settings) -> list[Stage]:
     ]
 
 
+def engagement_stages(settings: Settings) -> list[Stage]:
+    """What follows from the mails just sent: the ESP's events come back, and all that depends on them.
+
+    Without it the next run would find the deliveries of this one and build again.
+    """
+    from letterpress.activation.destinations import destinations
+    from letterpress.sources import load_sources
+
+    back = [f"ingest_{name}" for name in load_sources() if name in destinations()]
+    _, *rest = stages(settings)
+    return [Stage("engagement back: ingest", back)] + [
+        Stage(f"engagement back: {stage.name}", stage.dag_ids) for stage in rest
+    ]
+
+
 def run_line(
     client: AirflowClient,
     settings: Settings,
@@ -60,7 +75,7 @@ def run_line(
     wanted: list[Stage] | None = None,
     timeout: float = 3600,
 ) -> LineResult:
-    """Run every stage (or those ``wanted``) once and wait for all that follows from it.
+    """Run every stage (or those ``wanted``; the first is always triggered) once and wait for all that follows from it.
 
     Assets trigger most of it. A stage that nothing triggered is triggered by hand, since an earlier run may have
     been killed before it could tell; where there is nothing to do it ends at once. Raises ``LineFailed``.
@@ -72,7 +87,7 @@ def run_line(
     told: set[tuple] = set()
     for stage in result.stages:
         stage_began = time.monotonic()
-        if stage.name == "ingest":
+        if stage is result.stages[0]:
             for dag_id in stage.dag_ids:
                 client.trigger(dag_id, conf)
         while True:

@@ -1,6 +1,7 @@
 """The report at the end of `make run`: what landed, what was built, who is where, what was sent. Counts only."""
 
 import io
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,9 @@ WIDTH = 100
 class Snapshot:
     """What stood before a run, to tell what the run did."""
 
+    taken_at: float
     load_sequence: int
     versions: dict[str, str | None]
-    acknowledged: dict[str, str]
     messages: dict[str, int]
 
 
@@ -35,11 +36,16 @@ def snapshot(settings: Settings) -> Snapshot:
 
     manifests = landing.manifests(settings.landing)
     return Snapshot(
+        taken_at=time.time(),
         load_sequence=max((manifest.load_sequence for manifest in manifests), default=0),
         versions={channel: publish.current(settings.published, channel) for channel in publish.CHANNELS},
-        acknowledged={},
         messages=_messages(settings),
     )
+
+
+def sent_since(settings: Settings, before: Snapshot) -> int:
+    """How many messages ESPs have accepted since a snapshot."""
+    return sum(_messages(settings).values()) - sum(before.messages.values())
 
 
 def render(settings: Settings, *, before: Snapshot | None, line: LineResult | None) -> str:
@@ -206,16 +212,16 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
 
     sections: list[Any] = []
     for name in destinations():
-        plan = _latest_plan(settings, name)
-        if plan is None:
+        plans = _plans(settings, name, since=before.taken_at if before else None)
+        if not plans:
             continue
+        plan = plans[-1]
         table = Section(f"Sync to {name}", "what", "people", right=("people",))
-        counts = plan["counts"]
         summary = ledger.summary(settings.stores, destination=name)
         for action in ("create", "update", "restore", "suppress", "delete"):
-            if counts.get(action):
-                table.add_row(f"synced: {action}", f"{counts[action]:,}")
-        table.add_row("unchanged", f"{counts['unchanged']:,}")
+            if moved := sum(one["counts"][action] for one in plans):
+                table.add_row(f"synced: {action}", f"{moved:,}")
+        table.add_row("unchanged", f"{plan['counts']['unchanged']:,}")
         for reason, count in sorted(plan["refused"].items(), key=lambda item: -item[1]):
             table.add_row(f"refused: {reason}", f"{count:,}")
         for reason, count in summary["rejected"].items():
@@ -251,11 +257,11 @@ def _messages(settings: Settings) -> dict[str, int]:
     return dict(counts)
 
 
-def _latest_plan(settings: Settings, destination: str) -> dict | None:
-    """The newest stored plan of a destination."""
-    folder = Path(settings.plans) / destination
-    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    return storage.read_json(str(files[-1])) if files else None
+def _plans(settings: Settings, destination: str, *, since: float | None) -> list[dict]:
+    """The plans of a destination written since a moment, oldest first; the newest one alone where none is given."""
+    files = sorted((Path(settings.plans) / destination).glob("*.json"), key=lambda file: file.stat().st_mtime)
+    chosen = files[-1:] if since is None else [file for file in files if file.stat().st_mtime >= since]
+    return [storage.read_json(str(file)) for file in chosen]
 
 
 def _builds(settings: Settings) -> dict[str, int]:
