@@ -114,10 +114,10 @@ def _settle(
     """Tell what ended since the last look; returns the DAGs that are still under way."""
     waiting = []
     for dag_id in stage.dag_ids:
-        runs = client.runs(dag_id, since=since)
+        # In this order: the scheduler turns events into a run at any moment, and then only the run is to be seen.
         if client.queued_events(dag_id):
             waiting.append(dag_id)
-        for run in runs:
+        for run in client.runs(dag_id, since=since):
             if (dag_id, run["dag_run_id"]) in told:
                 continue
             for task in client.tasks(dag_id, run["dag_run_id"]):

@@ -49,6 +49,8 @@ def resolve_activation() -> dict:
     from letterpress.warehouse import publish
 
     inputs = wanted_activation()
+    if not inputs.scores:
+        raise AirflowSkipException(f"no model has scored features {inputs.features_version} yet")
     if publish.is_current(settings().published, inputs):
         raise AirflowSkipException(f"activation {inputs.version} is published: unchanged inputs publish nothing")
     return inputs.to_json()
