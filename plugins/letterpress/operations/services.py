@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,15 +126,20 @@ def stop(settings: Settings, service: Service) -> bool:
     process = find(settings, service)
     if process is not None:
         family = [process, *process.children(recursive=True)]
-        process.send_signal(service.stop_signal)
+        _signal([process], service.stop_signal)
         _, alive = psutil.wait_procs(family, timeout=30)
-        for one in alive:
-            one.terminate()
+        _signal(alive, signal.SIGTERM)
         _, alive = psutil.wait_procs(alive, timeout=5)
-        for one in alive:
-            one.kill()
+        _signal(alive, signal.SIGKILL)
     storage.delete(_file(settings, service))
     return process is not None
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    """Signal each that is still there: one may end between the look and the signal."""
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
 
 
 def stop_all(settings: Settings, *, tell: Callable[[str], None]) -> None:
