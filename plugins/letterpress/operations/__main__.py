@@ -68,9 +68,7 @@ def run(config: Settings, chosen: argparse.Namespace) -> int:
     result = run_line(client, config, tell=tell)
     if report.sent_since(config, before):
         console.print("Taking the ESP's events back", style="bold")
-        back = run_line(client, config, tell=tell, wanted=engagement_stages(config))
-        result.stages += back.stages
-        result.seconds += back.seconds
+        result.add(run_line(client, config, tell=tell, wanted=engagement_stages(config)))
     text = report.render(config, before=before, line=result)
     console.print(text)
     return 0

@@ -33,6 +33,15 @@ class LineResult:
     tasks: int = 0
     seconds: float = 0.0
 
+    def add(self, later: "LineResult") -> None:
+        """Count another pass over stages of the same names in."""
+        known = {stage.name: stage for stage in self.stages}
+        for stage in later.stages:
+            known[stage.name].seconds += stage.seconds
+            known[stage.name].runs += stage.runs
+        self.tasks += later.tasks
+        self.seconds += later.seconds
+
 
 def stages(settings: Settings) -> list[Stage]:
     """The stages in the order of the data's flow."""
@@ -62,9 +71,7 @@ def engagement_stages(settings: Settings) -> list[Stage]:
 
     back = [f"ingest_{name}" for name in load_sources() if name in destinations()]
     _, *rest = stages(settings)
-    return [Stage("engagement back: ingest", back)] + [
-        Stage(f"engagement back: {stage.name}", stage.dag_ids) for stage in rest
-    ]
+    return [Stage("ingest", back), *rest]
 
 
 def run_line(

@@ -209,6 +209,7 @@ def _figure(value: Any) -> str:
 def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
     from letterpress.activation import ledger
     from letterpress.activation.destinations import destinations
+    from letterpress.activation.plan import CHANGES
 
     sections: list[Any] = []
     for name in destinations():
@@ -218,10 +219,14 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
         plan = plans[-1]
         table = Section(f"Sync to {name}", "what", "people", right=("people",))
         summary = ledger.summary(settings.stores, destination=name)
-        for action in ("create", "update", "restore", "suppress", "delete"):
-            if moved := sum(one["counts"][action] for one in plans):
-                table.add_row(f"synced: {action}", f"{moved:,}")
-        table.add_row("unchanged", f"{plan['counts']['unchanged']:,}")
+        moved = {action: sum(one["counts"][action] for one in plans) for action in CHANGES}
+        for action, count in moved.items():
+            if count:
+                table.add_row(f"synced: {action}", f"{count:,}")
+        written = sum(count for action, count in moved.items() if action in ("create", "update", "restore"))
+        # A later plan of the same run finds what an earlier one wrote unchanged.
+        unchanged = plan["counts"]["unchanged"] - (written if len(plans) > 1 else 0)
+        table.add_row("unchanged", f"{max(0, unchanged):,}")
         for reason, count in sorted(plan["refused"].items(), key=lambda item: -item[1]):
             table.add_row(f"refused: {reason}", f"{count:,}")
         for reason, count in summary["rejected"].items():
