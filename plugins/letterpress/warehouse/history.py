@@ -4,30 +4,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from expectations.runner import RESULTS_SCHEMA
 from letterpress import storage
 from letterpress.warehouse.database import connect
 
 _AT = pa.timestamp("us", "UTC")
 
 SCHEMAS: dict[str, pa.Schema] = {
-    "audits": pa.schema(
-        [
-            ("audit_id", pa.string()),
-            ("run_id", pa.string()),
-            ("suite", pa.string()),
-            ("subject", pa.string()),
-            ("batch_number", pa.int64()),
-            ("expectation_type", pa.string()),
-            ("column_name", pa.string()),
-            ("severity", pa.string()),
-            ("success", pa.bool_()),
-            ("element_count", pa.int64()),
-            ("unexpected_count", pa.int64()),
-            ("unexpected_percent", pa.float64()),
-            ("observed_value", pa.string()),
-            ("checked_at", _AT),
-        ]
-    ),
+    "audits": RESULTS_SCHEMA,
     "builds": pa.schema(
         [
             ("build_id", pa.string()),
