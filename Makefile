@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop next-day report sync publish-list publish-rollback test test-slow lint format bench
+.PHONY: help setup run down ui shop next-day report sync publish-list publish-rollback model-rollback test test-slow lint format bench
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ publish-list: ## List the published versions
 
 publish-rollback: ## Go back to the version before: CHANNEL=activation|features [TO=version]
 	@$(LETTERPRESS) publish-rollback $(or $(CHANNEL),activation) $(if $(TO),--to $(TO))
+
+model-rollback: ## Let the version serve that served before: MODEL=customer_clusters
+	@$(LETTERPRESS) model-rollback $(or $(MODEL),$(error MODEL: expected a model of ml/models.yml))
 
 test: setup ## Pass the everyday tests
 	@$(PYTHON) -m pytest -q -n 2 --dist loadscope

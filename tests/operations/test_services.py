@@ -132,3 +132,16 @@ def test_a_setting_that_cannot_be_used_is_named_by_its_variable(monkeypatch, cap
         monkeypatch.undo()
         settings.cache_clear()
     assert "LETTERPRESS_SHOP_TODAY" in capsys.readouterr().out
+
+
+def test_a_model_without_an_earlier_version_says_so_and_an_unknown_one_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LETTERPRESS_HOME", str(tmp_path))
+    settings.cache_clear()
+    try:
+        assert main(["model-rollback", "customer_clusters"]) == 1
+        assert "nothing to roll back to" in capsys.readouterr().out
+        assert main(["model-rollback", "clusters"]) == 2
+        assert "customer_clusters" in capsys.readouterr().out
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()

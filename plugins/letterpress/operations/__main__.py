@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: run, down, ui, next-day, report, sync, publish-list, publish-rollback."""
+"""The commands behind the Makefile: run, down, ui, next-day, report, sync, and going back."""
 
 import argparse
 import logging
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     sync = commands.add_parser("sync")
     sync.add_argument("destination")
     sync.add_argument("--dry-run", action="store_true")
+    commands.add_parser("model-rollback").add_argument("model")
     back = commands.add_parser("publish-rollback")
     back.add_argument("channel", choices=("features", "activation"))
     back.add_argument("--to")
@@ -161,6 +162,24 @@ def publish_rollback(config: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def model_rollback(config: Settings, chosen: argparse.Namespace) -> int:
+    """Let the version serve that served before; the next scoring uses it."""
+    from ml.config import model_names
+    from ml.errors import RegistryError
+    from ml.registry import roll_back
+
+    if chosen.model not in model_names():
+        console.print(f"model: expected one of {', '.join(model_names())}, found {chosen.model}", style="red")
+        return 2
+    try:
+        alias = roll_back(chosen.model, config.stores)
+    except RegistryError as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    tell(f"{chosen.model}: {alias.model_version[:12]} serves, {alias.replaced_version[:12]} does not; next: `make run`")
+    return 0
+
+
 def _start(config: Settings) -> AirflowClient:
     console.print("Starting the services", style="bold")
     os.environ.update(environment(config))
@@ -179,6 +198,7 @@ COMMANDS = {
     "next-day": next_day,
     "report": show_report,
     "sync": sync,
+    "model-rollback": model_rollback,
     "publish-list": publish_list,
     "publish-rollback": publish_rollback,
 }
