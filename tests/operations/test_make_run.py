@@ -122,7 +122,8 @@ def test_the_line_went_through_airflow_and_every_run_succeeded(first, user):
         )
         kinds = {kind for (kind,) in connection.execute("select distinct run_type from dag_run")}
     assert {"ingest_web", "warehouse_features", "models_score", "warehouse_activation", "sync_local_esp"} <= set(states)
-    assert set(states.values()) == {"success"}
+    assert {dag_id: found for dag_id, found in states.items() if "failed" in found} == {}
+    assert all("success" in found for found in states.values()), "a scheduled run may be under way beside"
     assert "asset_triggered" in kinds
 
 
