@@ -30,7 +30,6 @@ class LineResult:
     """What one pass over the line did."""
 
     stages: list[Stage] = field(default_factory=list)
-    tasks: int = 0
     seconds: float = 0.0
 
     def add(self, later: "LineResult") -> None:
@@ -39,7 +38,6 @@ class LineResult:
         for stage in later.stages:
             known[stage.name].seconds += stage.seconds
             known[stage.name].runs += stage.runs
-        self.tasks += later.tasks
         self.seconds += later.seconds
 
 
@@ -110,7 +108,6 @@ def run_line(
             time.sleep(1.0)
         stage.seconds = time.monotonic() - stage_began
         stage.runs = sum(len(client.runs(dag_id, since=since)) for dag_id in stage.dag_ids)
-    result.tasks = len(told)
     result.seconds = time.monotonic() - began
     return result
 
