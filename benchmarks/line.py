@@ -98,7 +98,7 @@ class Bench:
 
     def history(self) -> None:
         """The demo shop makes its year, in a new home each time."""
-        from letterpress.demo.shop import create_app
+        from letterpress.demo.shop.app import create_app
         from letterpress.demo.simulation.simulator import World
         from letterpress.demo.simulation.store import Store
 

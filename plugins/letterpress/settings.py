@@ -37,6 +37,8 @@ class Settings(BaseSettings):
         default=datetime.fromisoformat("2011-07-01T00:00:00+00:00"),
         description="the shop's clock at the start: the day after the last real invoice, so that both fit together",
     )
+    shop_dirt: str = Field(default="on", description="on, off, or a JSON object of rates, see demo/simulation/dirt.py")
+    shop_faults: str = Field(default="on", description="on, off, or a JSON object of rates, see demo/shop/faults.py")
     as_of: datetime | None = Field(
         default=None, description="build as of this instant, not the data interval's or the shop's clock's"
     )

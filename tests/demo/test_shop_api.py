@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from letterpress.demo.shop import LISTS, Fault, create_app
+from letterpress.demo.shop.app import LISTS, Fault, create_app
 
 TODAY = datetime(2011, 1, 12, tzinfo=UTC)
 KEYS = {

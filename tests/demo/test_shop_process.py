@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from letterpress.demo.shop import UnusableHomeError, create_app_from
+from letterpress.demo.shop.app import UnusableHomeError, create_app_from
 from letterpress.demo.simulation import chance
 from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import ENTITIES, Store

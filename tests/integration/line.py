@@ -15,7 +15,7 @@ import uvicorn
 
 from letterpress.demo.esp import RunningEsp
 from letterpress.demo.esp import running as running_esp
-from letterpress.demo.shop import create_app
+from letterpress.demo.shop.app import create_app
 from letterpress.operations.environment import environment
 from letterpress.settings import REPOSITORY, Settings, settings
 from letterpress.sources import load_sources

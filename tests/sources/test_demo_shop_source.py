@@ -26,7 +26,7 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from letterpress.demo.shop import create_app
+    from letterpress.demo.shop.app import create_app
 
     app = create_app(home=tmp_path_factory.mktemp("home"), seed=3, customers=150, days=60)
     with socket.socket() as listening:

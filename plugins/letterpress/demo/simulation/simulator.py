@@ -1,6 +1,6 @@
 """The simulated shop, one day at a time: what a day yields depends on the state and the day, on nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from letterpress.demo.simulation import accounts, baskets, chance, mail, traits, visits, web
 from letterpress.demo.simulation.chance import Purpose, bits, stream
+from letterpress.demo.simulation.switches import Behaviour, Dirt
 from letterpress.demo.simulation.tables import State
-from letterpress.demo.simulation.visits import Columns, Switches
+from letterpress.demo.simulation.visits import Columns
 
 VERSION = 1  # raised whenever the same parameters give other data
 
@@ -22,6 +23,8 @@ class World:
     customers: int
     days: int
     today: datetime
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    dirt: Dirt = field(default_factory=Dirt)
 
     @property
     def first_day(self) -> int:
@@ -35,6 +38,8 @@ class World:
             "customers": self.customers,
             "days": self.days,
             "today": chance.iso(chance.milliseconds(self.today)),
+            "behaviour": asdict(self.behaviour),
+            "dirt": asdict(self.dirt),
             "simulator": VERSION,
         }
 
@@ -65,9 +70,8 @@ class Day:
 class Simulator:
     """Plays the days of a world; keeps nothing between calls but the world itself."""
 
-    def __init__(self, world: World, switches: Switches | None = None):
+    def __init__(self, world: World):
         self.world = world
-        self.switches = switches or Switches()
         self._history = traits.sign_ups(world.seed, world.customers, world.days)
 
     def opening(self) -> State:
@@ -92,7 +96,7 @@ class Simulator:
         shelves = self._first_products(state) if day == self.world.first_day else None
         preferences = accounts.decide_consent(state, seed, day)
         mails, unsubscribed = mail.send(state, seed, day)
-        came = visits.plan(state, seed, day, again, self.switches)
+        came = visits.plan(state, seed, day, again, self.world.behaviour)
         items = baskets.fill(state, seed, day, came)
         steps, moments = web.play(seed, day, came, items)
         old = len(state.accounts)

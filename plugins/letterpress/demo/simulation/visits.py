@@ -1,12 +1,12 @@
 """Who comes to the shop on a day, when, from where and how far: the behaviour behind every session."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from letterpress.demo.simulation import chance, traits
 from letterpress.demo.simulation.chance import DAY, HOUR, SECOND, Purpose
+from letterpress.demo.simulation.switches import Behaviour
 from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.vocabulary import AGENTS, COUNTRIES, FIRST_BOT, NEWSLETTER, SOURCES
 
@@ -35,14 +35,6 @@ class Depth(IntEnum):
     ORDER = 5
 
 
-@dataclass(frozen=True)
-class Switches:
-    """Parts of the behaviour that a test can take away."""
-
-    seasons: bool = True
-    mail_effect: bool = True
-
-
 FIRST_ORDER_RATE = 0.012  # a day, of those who signed up without buying
 MAIL_CONVERSION = 0.045  # of visits that a mail caused
 GUEST_CONVERSION = 0.028  # of visits by people without an account
@@ -52,7 +44,7 @@ BLOCKED = 0.04  # visits whose browser blocks the tracker
 LEFT_FOR_GOOD = 0.12  # of the visits that remain after the last order
 
 
-def plan(state: State, seed: int, day: int, again: int, switches: Switches) -> Columns:
+def plan(state: State, seed: int, day: int, again: int, behaviour: Behaviour) -> Columns:
     """The visits of a day in order of their start, and the accounts that those who sign up will get.
 
     ``again`` people who have an account already open a second one.
@@ -62,11 +54,11 @@ def plan(state: State, seed: int, day: int, again: int, switches: Switches) -> C
     """
     rng = chance.stream(seed, Purpose.VISITS, day)
     people = state.people
-    busy = chance.season(day) if switches.seasons else 1.0
+    busy = chance.season(day) if behaviour.seasons else 1.0
     parts = [
         _sign_ups(state, rng, day, again),
         _orders(state, rng, day, busy),
-        _clicks(state, rng, day, switches),
+        _clicks(state, rng, day, behaviour),
         _browsing(state, rng, day, busy),
         _anonymous(len(people), rng, day, busy),
         _bots(len(people), rng, day),
@@ -143,14 +135,14 @@ def _after_order(state: State, rng: np.random.Generator, who: np.ndarray) -> Non
     people["bought"][who] = True
 
 
-def _clicks(state: State, rng: np.random.Generator, day: int, switches: Switches) -> Columns:
+def _clicks(state: State, rng: np.random.Generator, day: int, behaviour: Behaviour) -> Columns:
     """Visits that a mail has caused: they start where its link led."""
     due = state.clicks["at"] < chance.start_of(day + 1)
     clicks = {name: values[due].copy() for name, values in state.clicks.arrays().items()}
     state.clicks.keep(~due)
     who = clicks["person"].astype(np.int64)
     depth = rng.choice(5, len(who), p=[0.42, 0.34, 0.13, 0.07, 0.04])
-    buys = (rng.random(len(who)) < MAIL_CONVERSION) & state.people["active"][who] & switches.mail_effect
+    buys = (rng.random(len(who)) < MAIL_CONVERSION) & state.people["active"][who] & behaviour.mail_effect
     first = np.zeros(len(who), bool)
     first[np.unique(who, return_index=True)[1]] = True
     buys &= first  # one order a day from mails

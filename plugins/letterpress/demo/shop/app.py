@@ -1,35 +1,28 @@
-"""The demo shop: a simulated retailer's back office behind a REST API and an event stream.
-
-``python -m letterpress.demo.shop`` serves it on ``LETTERPRESS_HOST`` and ``LETTERPRESS_SHOP_PORT``. The first
-start makes the history; ``POST /v1/clock/advance`` moves the clock and makes what happened until then.
-"""
+"""The shop's REST API, its event stream and its clock, as an application over one database."""
 
 import asyncio
 import base64
 import binascii
-import html
 import logging
-import socket
-import sys
-import threading
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
-import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from letterpress.demo.shop import pages
+from letterpress.demo.shop.faults import Fault, FaultMiddleware
 from letterpress.demo.simulation import chance, rows
 from letterpress.demo.simulation.simulator import World
-from letterpress.demo.simulation.store import OtherWorld, Store
-from letterpress.settings import Settings, settings
+from letterpress.demo.simulation.store import Store
+from letterpress.demo.simulation.switches import Dirt
+from letterpress.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -52,42 +45,6 @@ LISTS: tuple[tuple[str, type[BaseModel], str, str], ...] = (
 
 class UnusableHomeError(Exception):
     """The home is not a folder of this machine."""
-
-
-class Fault(BaseModel):
-    """An answer that a test plants: the next matching request gets it instead of the real one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    status: int = Field(ge=400, le=599)
-    retry_after: float | None = Field(default=None, description="seconds, for the Retry-After header")
-    path: str = Field(default="/v1/", description="requests whose path begins with this")
-
-
-class FaultMiddleware:
-    """Answers with the planted faults, each once and in their order."""
-
-    def __init__(self, app: ASGIApp, faults: list[Fault]):
-        self.app = app
-        self.faults = faults
-        self._lock = threading.Lock()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on."""
-        fault = self._take(scope["path"]) if scope["type"] == "http" else None
-        if fault is None:
-            await self.app(scope, receive, send)
-            return
-        headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-        answer = JSONResponse({"detail": "planted by a test"}, fault.status, headers)
-        await answer(scope, receive, send)
-
-    def _take(self, path: str) -> Fault | None:
-        with self._lock:
-            for index, fault in enumerate(self.faults):
-                if path.startswith(fault.path):
-                    return self.faults.pop(index)
-        return None
 
 
 class Paging(BaseModel):
@@ -134,14 +91,16 @@ def create_app(
     customers: int = 1_000,
     days: int = 365,
     today: datetime = TODAY,
+    dirt: Dirt | None = None,
     faults: list[Fault] | None = None,
 ) -> FastAPI:
     """The shop as an application; its history is made here where ``<home>/shop/shop.sqlite`` is absent.
 
-    ``faults`` is a list that tests may go on filling while the application runs (``app.state.faults``).
-    Raises ``OtherWorld`` where the file was made with other parameters.
+    ``dirt`` is all on unless given. ``faults`` is a list that tests may go on filling while the application runs
+    (``app.state.faults``). Raises ``OtherWorld`` where the file was made with other parameters.
     """
-    store = Store(Path(home) / "shop" / "shop.sqlite", World(seed, customers, days, today))
+    world = World(seed, customers, days, today, dirt=dirt or Dirt())
+    store = Store(Path(home) / "shop" / "shop.sqlite", world)
     store.prepare()
     app = FastAPI(
         title="Letterpress demo shop",
@@ -156,7 +115,7 @@ def create_app(
         _add_list(app, store, entity, model, field, summary)
     _add_stream(app, store)
     _add_clock(app, store)
-    _add_page(app, store)
+    pages.install(app, store)
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -247,66 +206,6 @@ def _add_clock(app: FastAPI, store: Store) -> None:
         return rows.Clock(now=chance.iso(store.advance(step)))
 
 
-def _add_page(app: FastAPI, store: Store) -> None:
-    @app.get("/", include_in_schema=False)
-    def page() -> HTMLResponse:
-        return HTMLResponse(_page(store))
-
-    @app.post("/next-day", include_in_schema=False)
-    def next_day() -> RedirectResponse:
-        store.advance(chance.DAY)
-        return RedirectResponse("/", 303)
-
-
-def _page(store: Store) -> str:
-    def cell(value: Any) -> str:
-        return f"<td>{html.escape(str(value))}</td>"
-
-    counts = "".join(
-        f'<tr><td><a href="/v1/{name}?page_size=20">{name}</a></td><td class="number">{count:,}</td></tr>'
-        for name, count in store.counts().items()
-    )
-    events = "".join(
-        "<tr>"
-        + cell(event["receivedAt"][:19].replace("T", " "))
-        + cell(event["event"] or event["type"])
-        + cell(event["context"]["page"]["path"])
-        + cell(event["userId"] or "unknown")
-        + "</tr>"
-        for event in store.last("events", 20)
-    )
-    now = chance.iso(store.now())[:16].replace("T", " ")
-    return _HTML.format(now=now, counts=counts, events=events)
-
-
-_HTML = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Demo shop</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; background: #faf9f6; margin: 0; }}
-main {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ margin-bottom: 0; }} h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
-.clock {{ display: flex; align-items: center; gap: 1rem; background: #fff; border: 1px solid #ddd;
-  border-radius: .5rem; padding: 1rem; }}
-.clock strong {{ font-size: 1.4rem; font-variant-numeric: tabular-nums; }}
-button {{ font: inherit; color: #fff; background: #1f5f5b; border: 0; border-radius: .4rem; padding: .5rem 1rem;
-  cursor: pointer; }}
-table {{ border-collapse: collapse; width: 100%; background: #fff; }}
-td, th {{ text-align: left; padding: .3rem .75rem; border-bottom: 1px solid #eee; }}
-td {{ font-variant-numeric: tabular-nums; }} .number {{ text-align: right; }} a {{ color: #1f5f5b; }}
-</style></head><body><main>
-<h1>Demo shop</h1>
-<p>A simulated retailer's back office: customers, consents, orders, web events and mail, behind a REST API
-(<a href="/docs">description</a>). Nobody here exists, and nothing happens until its clock moves.</p>
-<div class="clock"><span>The shop's clock</span><strong>{now} UTC</strong>
-<form method="post" action="/next-day"><button>Next day</button></form></div>
-<h2>Rows</h2><table>{counts}</table>
-<h2>Last events</h2>
-<table><tr><th>received</th><th>event</th><th>page</th><th>customer</th></tr>{events}</table>
-</main></body></html>
-"""
-
-
 def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> FastAPI:
     """The shop that the settings describe; UnusableHomeError where the home is not a local folder."""
     home = configured.home.removeprefix("file://")
@@ -321,33 +220,6 @@ def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> 
         customers=configured.shop_customers,
         days=configured.shop_days,
         today=configured.shop_today,
+        dirt=Dirt.parse(configured.shop_dirt),
         faults=faults,
     )
-
-
-def main() -> int:
-    """Serve the shop until it is stopped; 3 where its port is taken, 2 where its database cannot be used."""
-    configured = settings()
-    with socket.socket(socket.AF_INET6 if ":" in configured.host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((configured.host, configured.shop_port))
-            listener.listen(128)
-        except OSError as error:
-            sys.stderr.write(
-                f"the demo shop cannot listen on {configured.host}:{configured.shop_port} ({error.strerror}):"
-                " stop what is there or set LETTERPRESS_SHOP_PORT to a free port\n"
-            )
-            return 3
-        try:
-            app = create_app_from(configured)
-        except (OtherWorld, UnusableHomeError) as error:
-            sys.stderr.write(f"{error}\n")
-            return 2
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
-        server.run(sockets=[listener])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
