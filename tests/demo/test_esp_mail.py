@@ -119,6 +119,7 @@ def test_an_accepted_mail_is_sent_and_delivered_at_the_shops_time(esp, api):
         "message_id": message_id,
         "campaign_id": "summer",
         "campaign_name": "Summer wëek",
+        "subject": "Grüße",
         "customer_id": "p001",
         "email": "ann@example.com",
         "bounce_type": None,

@@ -85,7 +85,8 @@ def _email_event(i: int) -> dict:
     kind = ["sent", "delivered", "open", "click", "bounce", "unsubscribe"][i % 6]
     return {
         "event_id": f"e{i}", "message_id": f"m{i}", "campaign_id": "spring", "campaign_name": "Spring",
-        "customer_id": f"C{i:06d}", "email": f"person.{i}@example.com", "event_type": kind,
+        "subject": "Spring is here" if i % 4 else None, "customer_id": f"C{i:06d}",
+        "email": f"person.{i}@example.com", "event_type": kind,
         "bounce_type": "hard" if kind == "bounce" else None, "is_machine_open": False, "url": None,
         "occurred_at": NOW, "received_at": NOW + timedelta(minutes=i),
     }  # fmt: skip
@@ -117,8 +118,9 @@ def _fct_order(i: int) -> dict:
     guest = i % 4 == 0
     return {
         "order_id": f"shop:O{i}", "source_system": "shop", "customer_id": None if guest else f"p{i}",
-        "ordered_at": pd.Timestamp(NOW), "currency": "GBP", "line_count": 2, "net_amount": 20.0 - 30 * (i % 7 == 0),
-        "refunded_amount": 0.0, "is_cancelled": False, "is_guest": guest,
+        "ordered_at": pd.Timestamp(NOW), "currency": "GBP", "units_per_pound": 1.0, "line_count": 2,
+        "net_amount": 20.0 - 30 * (i % 7 == 0), "refunded_amount": 0.0, "is_cancelled": False, "is_guest": guest,
+        "is_refund_capped": False,
     }  # fmt: skip
 
 

@@ -133,6 +133,7 @@ EMAIL_EVENTS = Entity(
         column("message_id", TEXT),
         column("campaign_id", TEXT),
         column("campaign_name", TEXT),
+        column("subject", TEXT),
         column("customer_id", TEXT),
         column("email", TEXT),
         column("event_type", TEXT),

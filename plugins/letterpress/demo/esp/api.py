@@ -76,7 +76,8 @@ class LiftBody(_Body):
     consent_proof: str = Field(min_length=1, max_length=500)
 
 
-def _authorised(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+def authorised(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+    """Refuse with 401 whoever does not carry the ESP's token."""
     scheme, _, token = (authorization or "").partition(" ")
     expected = request.app.state.token
     if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), expected.encode()):
@@ -134,7 +135,7 @@ Key = Annotated[str, Depends(_idempotency_key)]
 Since = Annotated[str | None, Depends(_since)]
 Cursor = Annotated[list | None, Depends(_cursor)]
 PageSize = Annotated[int, Query(ge=1, le=1_000)]
-_authorization = [Depends(_authorised)]
+_authorization = [Depends(authorised)]
 
 
 def _now(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""The FastAPI application: API, tracking addresses and outbox pages over one database."""
+"""The FastAPI application: API, tracking addresses, outbox pages and the demo's side over one database."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -9,13 +9,14 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from letterpress.demo.esp import api, pages
+from letterpress.demo.esp import api, demo, pages
 from letterpress.demo.esp.clock import ShopClock, wall_clock
 from letterpress.demo.esp.database import Database
 from letterpress.demo.esp.faults import Fault, Faults
 from letterpress.demo.esp.mailbox import Mailbox
 from letterpress.demo.esp.outbox import Outbox
 from letterpress.demo.esp.profiles import Profiles
+from letterpress.demo.esp.readers import Readers
 from letterpress.demo.esp.smtp import Handler
 from letterpress.demo.esp.suppressions import Suppressions
 from letterpress.demo.esp.tracking import Signer
@@ -88,6 +89,7 @@ def create_app(
     state.suppressions = Suppressions(database)
     state.mailbox = Mailbox(database)
     state.outbox = Outbox(database)
+    state.readers = Readers(database)
     state.smtp_handler = Handler(
         state.mailbox,
         signer=state.signer,
@@ -96,5 +98,6 @@ def create_app(
         faults=state.faults,
     )
     api.install(app)
+    app.include_router(demo.router)
     pages.install(app)
     return app

@@ -14,10 +14,18 @@ from letterpress.demo.esp.suppressions import active_reasons, suppress
 from letterpress.demo.esp.tracking import Delivered
 
 _EVENT_COLUMNS = """
-    events.event_id, events.message_id, messages.campaign_id, messages.campaign_name,
+    events.event_id, events.message_id, messages.campaign_id, messages.campaign_name, messages.subject,
     messages.external_id as customer_id, messages.recipient as email, events.event_type, events.bounce_type,
     events.is_machine_open, events.url, events.occurred_at, events.received_at
 """
+
+
+# What an event means for the next mail: (event type, bounce type) -> reason of a suppression.
+SUPPRESSES = {
+    ("unsubscribe", None): "unsubscribed",
+    ("complaint", None): "complained",
+    ("bounce", "hard"): "bounced",
+}
 
 
 class SuppressedRecipient(Exception):
@@ -96,8 +104,8 @@ class Mailbox:
                 "insert into links values (?, ?, ?)",
                 [(message_id, number, url) for number, url in enumerate(delivered.links)],
             )
-            _record(connection, message_id, "sent", now)
-            _record(connection, message_id, "delivered", now)
+            record(connection, message_id, "sent", now)
+            record(connection, message_id, "delivered", now)
         return message_id
 
     def is_refused(self, recipient: str) -> str | None:
@@ -117,7 +125,7 @@ class Mailbox:
     def opened(self, message_id: str, now: str, *, is_machine: bool) -> None:
         """Somebody loaded the pixel."""
         with self._database.transaction() as connection:
-            _record(connection, message_id, "open", now, is_machine=is_machine)
+            record(connection, message_id, "open", now, is_machine=is_machine)
 
     def clicked(self, message_id: str, number: int, now: str, *, is_machine: bool) -> str | None:
         """Somebody followed a link; returns where it leads, ``None`` where the mail has no such link."""
@@ -127,7 +135,7 @@ class Mailbox:
             ).fetchone()
             if link is None:
                 return None
-            _record(connection, message_id, "click", now, url=link["url"], is_machine=is_machine)
+            record(connection, message_id, "click", now, url=link["url"], is_machine=is_machine)
         return link["url"]
 
     def link(self, message_id: str, number: int) -> str | None:
@@ -140,33 +148,25 @@ class Mailbox:
 
     def unsubscribed(self, message_id: str, now: str) -> bool:
         """The recipient wants no more mail; false where there is no such message."""
-        return self._leave(message_id, now, event_type="unsubscribe", reason="unsubscribed")
+        return self._leave(message_id, now, event_type="unsubscribe")
 
     def complained(self, message_id: str, now: str) -> bool:
         """The recipient marked the mail as spam; false where there is no such message."""
-        return self._leave(message_id, now, event_type="complaint", reason="complained")
+        return self._leave(message_id, now, event_type="complaint")
 
     def bounced(self, message_id: str, now: str, *, bounce_type: str) -> bool:
         """The mailbox sent the mail back; only a hard bounce suppresses. False without such a message."""
-        reason = "bounced" if bounce_type == "hard" else None
-        return self._leave(message_id, now, event_type="bounce", reason=reason, bounce_type=bounce_type)
+        return self._leave(message_id, now, event_type="bounce", bounce_type=bounce_type)
 
-    def _leave(
-        self,
-        message_id: str,
-        now: str,
-        *,
-        event_type: str,
-        reason: str | None,
-        bounce_type: str | None = None,
-    ) -> bool:
+    def _leave(self, message_id: str, now: str, *, event_type: str, bounce_type: str | None = None) -> bool:
         with self._database.transaction() as connection:
             message = connection.execute(
                 "select recipient, external_id from messages where message_id = ?", (message_id,)
             ).fetchone()
             if message is None:
                 return False
-            _record(connection, message_id, event_type, now, bounce_type=bounce_type)
+            record(connection, message_id, event_type, now, bounce_type=bounce_type)
+            reason = SUPPRESSES.get((event_type, bounce_type))
             if reason is not None:
                 suppress(
                     connection,
@@ -193,22 +193,24 @@ class Mailbox:
         return found, position
 
 
-def _record(
+def record(
     connection: sqlite3.Connection,
     message_id: str,
     event_type: str,
-    now: str,
+    at: str,
     *,
+    received_at: str | None = None,
     bounce_type: str | None = None,
     url: str | None = None,
     is_machine: bool = False,
-) -> None:
-    """Record an event; its id is its content, so the same thing at the same instant is one event.
+) -> bool:
+    """Record an event, received at once unless told otherwise; false where it was recorded before.
 
-    The shop's clock stands still between its steps: looking at a mail three times in a row is one open.
+    Its id is its content, so the same thing at the same instant is one event. The shop's clock stands still
+    between its steps: looking at a mail three times in a row is one open.
     """
-    content = "\n".join((message_id, event_type, bounce_type or "", url or "", str(is_machine), now))
-    connection.execute(
+    content = "\n".join((message_id, event_type, bounce_type or "", url or "", str(is_machine), at))
+    recorded = connection.execute(
         "insert into events (event_id, message_id, event_type, bounce_type, is_machine_open, url,"
         " occurred_at, received_at) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
         (
@@ -218,7 +220,8 @@ def _record(
             bounce_type,
             is_machine,
             url,
-            now,
-            now,
+            at,
+            received_at or at,
         ),
     )
+    return recorded.rowcount == 1

@@ -11,10 +11,13 @@ import html
 import re
 from dataclasses import dataclass
 from email import policy
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.utils import format_datetime, make_msgid
+from functools import lru_cache
 from html.parser import HTMLParser
+from typing import Any
 
 from letterpress.demo.esp.clock import parse_instant
 
@@ -22,8 +25,22 @@ OPEN, CLICK, UNSUBSCRIBE = "t/o", "t/c", "u"
 
 _PLACEHOLDER = re.compile(r"%(?:25)?%(?:25)?unsubscribe_url%(?:25)?%(?:25)?|\{\{\s*unsubscribe_url\s*\}\}")
 _HREF = re.compile(r"""(\shref\s*=\s*)("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE)
+
+
+class _Headers(HeaderRegistry):
+    """Parsed headers; the few that describe a part are asked for dozens of times a mail, and cost most of it."""
+
+    def __init__(self):
+        super().__init__()
+        self._parsed_once = lru_cache(maxsize=256)(super().__call__)
+
+    def __call__(self, name: str, value: str) -> Any:
+        return (self._parsed_once if name.lower().startswith("content-") else super().__call__)(name, value)
+
+
+_PARSED = policy.SMTP.clone(header_factory=_Headers())
 # Long headers stay on one line: folding would encode the address in List-Unsubscribe.
-_DELIVERED = policy.SMTP.clone(max_line_length=998)
+_DELIVERED = _PARSED.clone(max_line_length=998)
 _PRIVATE_HEADERS = ("X-Letterpress-Idempotency-Key", "List-Unsubscribe", "List-Unsubscribe-Post", "Bcc")
 _MAIL_SCANNERS = re.compile(
     r"barracuda|mimecast|proofpoint|messagelabs|fireeye|trendmicro|forcepoint|cloudmark|safelinks|bitdefender"
@@ -81,7 +98,7 @@ def is_machine(user_agent: str | None) -> bool:
 
 def parse(content: bytes) -> EmailMessage:
     """A mail from its bytes."""
-    message = BytesParser(policy=policy.SMTP).parsebytes(content)
+    message = BytesParser(policy=_PARSED).parsebytes(content)
     assert isinstance(message, EmailMessage)
     return message
 

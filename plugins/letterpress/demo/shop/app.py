@@ -18,6 +18,8 @@ from starlette.concurrency import run_in_threadpool
 
 from letterpress.demo.shop import pages
 from letterpress.demo.shop.faults import Fault, FaultMiddleware
+from letterpress.demo.shop.loop import ClosedLoop
+from letterpress.demo.shop.mailboxes import Mailboxes
 from letterpress.demo.simulation import chance, rows
 from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import Store
@@ -92,11 +94,13 @@ def create_app(
     days: int = 365,
     today: datetime = TODAY,
     dirt: Dirt | None = None,
+    mailboxes: Mailboxes | None = None,
     faults: list[Fault] | None = None,
 ) -> FastAPI:
     """The shop as an application; its history is made here where ``<home>/shop/shop.sqlite`` is absent.
 
-    ``dirt`` is all on unless given. ``faults`` is a list that tests may go on filling while the application runs
+    ``dirt`` is all on unless given. ``mailboxes`` are where its people read what the local ESP delivered; without
+    them nobody answers. ``faults`` is a list that tests may go on filling while the application runs
     (``app.state.faults``). Raises ``OtherWorld`` where the file was made with other parameters.
     """
     world = World(seed, customers, days, today, dirt=dirt or Dirt())
@@ -114,7 +118,8 @@ def create_app(
     for entity, model, field, summary in LISTS:
         _add_list(app, store, entity, model, field, summary)
     _add_stream(app, store)
-    _add_clock(app, store)
+    loop = app.state.loop = ClosedLoop(store, mailboxes)
+    _add_clock(app, store, loop)
     pages.install(app, store)
 
     @app.exception_handler(RequestValidationError)
@@ -191,7 +196,7 @@ async def _events(
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _add_clock(app: FastAPI, store: Store) -> None:
+def _add_clock(app: FastAPI, store: Store, loop: ClosedLoop) -> None:
     @app.get("/v1/clock", tags=["clock"])
     def read_clock() -> rows.Clock:
         """The shop's time."""
@@ -203,11 +208,13 @@ def _add_clock(app: FastAPI, store: Store) -> None:
         step = by.days * chance.DAY + by.hours * chance.HOUR
         if not step:
             raise _refuse("body", message="expected days or hours above 0, found neither")
-        return rows.Clock(now=chance.iso(store.advance(step)))
+        return rows.Clock(now=chance.iso(loop.advance(step)))
 
 
 def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> FastAPI:
     """The shop that the settings describe; UnusableHomeError where the home is not a local folder."""
+    from letterpress.demo.esp.server import read_token
+
     home = configured.home.removeprefix("file://")
     if "://" in home:
         raise UnusableHomeError(
@@ -221,5 +228,6 @@ def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> 
         days=configured.shop_days,
         today=configured.shop_today,
         dirt=Dirt.parse(configured.shop_dirt),
+        mailboxes=Mailboxes(configured.esp, configured.esp_token or read_token(configured.secrets)),
         faults=faults,
     )

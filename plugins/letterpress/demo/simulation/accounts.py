@@ -1,5 +1,7 @@
 """Accounts: opened at the end of a visit, changed by their owners, lifted by what they spend; and their consent."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from letterpress.demo.simulation import chance, traits
@@ -8,6 +10,9 @@ from letterpress.demo.simulation.mail import GRANTED, WITHDRAWN
 from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.visits import Columns, Depth, Kind
 from letterpress.demo.simulation.vocabulary import LOYALTY_PENCE
+
+if TYPE_CHECKING:
+    from letterpress.demo.simulation.simulator import World
 
 SIGN_UP_FORM, CHECKOUT, PREFERENCE_CENTRE, UNSUBSCRIBE_LINK = range(4)
 
@@ -18,21 +23,22 @@ GRANTS_AGAIN = 0.0006  # a day, of those who withdrew a month ago or earlier
 WITHDRAWS = 0.00025  # a day, in the preference centre
 
 
-def open_accounts(state: State, seed: int, day: int, visits: Columns, signed_up_at: np.ndarray) -> Columns:
+def open_accounts(state: State, world: "World", day: int, visits: Columns, signed_up_at: np.ndarray) -> Columns:
     """Open the accounts that ``visits.plan`` has numbered; their first consents come back (account, source, at)."""
-    rng = chance.stream(seed, Purpose.SIGN_UPS, day)
+    rng = chance.stream(world.seed, Purpose.SIGN_UPS, day)
     people = state.people
     rows = np.flatnonzero(visits["kind"] == Kind.SIGN_UP)
     person, again, at = visits["person"][rows], visits["again"][rows], signed_up_at[rows]
     count = len(rows)
-    dirt = traits.draw_mail_dirt(rng, count)
-    dirt = np.where(again & (dirt >= 5), 1, dirt)  # a second account is found by its address
+    typed = traits.draw_mail_dirt(rng, count, world.dirt)
+    typed = np.where(again & ~traits.is_deliverable(typed), traits.CLEAN, typed)  # found by its address
     consents = np.where(again, rng.random(count) < 0.6, people["consents_at_sign_up"][person])
     account = state.accounts.append(
         {
             "person": person,
             "signed_up_at": at,
-            "mail_dirt": dirt,
+            "mail_person": _whose_address(state, rng, person, again, world.dirt.shared_emails),
+            "mail_dirt": typed,
             "has_phone": rng.random(count) < 0.64,
             "phone": rng.integers(0, 10**8, count),
             "has_birth_date": rng.random(count) < 0.72,
@@ -48,6 +54,19 @@ def open_accounts(state: State, seed: int, day: int, visits: Columns, signed_up_
     people["first_account"][person] = np.where(again, people["first_account"][person], account)
     source = np.where(visits["depth"][rows] == Depth.ORDER, CHECKOUT, SIGN_UP_FORM)
     return {"account": account[consents], "source": source[consents], "at": at[consents]}
+
+
+def _whose_address(
+    state: State, rng: np.random.Generator, person: np.ndarray, again: np.ndarray, shared: float
+) -> np.ndarray:
+    """The person whose address each account gives: rarely that of somebody in the same country."""
+    people, held = state.people, state.accounts
+    owner = person.copy()
+    for row in np.flatnonzero((rng.random(len(person)) < shared) & ~again):
+        near = np.flatnonzero(people["country"][held["person"]] == people["country"][person[row]])
+        if len(near):
+            owner[row] = held["mail_person"][near[rng.integers(0, len(near))]]
+    return owner
 
 
 def _favourites(state: State, person: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What a visit looks at, takes and pays; orders with their fates, and the stock that they eat."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from letterpress.demo.simulation import chance, traits
@@ -8,6 +10,9 @@ from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.visits import Columns, Depth, Kind
 from letterpress.demo.simulation.vocabulary import CATEGORIES, ORDER_STATUSES
 
+if TYPE_CHECKING:
+    from letterpress.demo.simulation.simulator import World
+
 PLACED, SHIPPED, DELIVERED, CANCELLED, REFUNDED, PARTIALLY = range(len(ORDER_STATUSES))
 
 FREE_SHIPPING = 4_000  # pence
@@ -15,9 +20,9 @@ SHIPPING = 395
 STRANGERS_BASKET = 1.1
 
 
-def fill(state: State, seed: int, day: int, visits: Columns) -> Columns:
+def fill(state: State, seed: int, day: int, visits: Columns, turn: int = 0) -> Columns:
     """The products that each visit looks at, one row each: visit, product, rank, added, quantity."""
-    rng = chance.stream(seed, Purpose.BASKETS, day)
+    rng = chance.stream(seed, Purpose.BASKETS, day, turn)
     people = state.people
     depth, person, kind = visits["depth"], visits["person"], visits["kind"]
     count = len(depth)
@@ -76,13 +81,15 @@ def _choose(state: State, rng: np.random.Generator, day: int, person: np.ndarray
     return np.where(rng.random(count) < thrift, cheaper, one)
 
 
-def order(state: State, seed: int, day: int, visits: Columns, items: Columns, at: np.ndarray) -> dict[str, Columns]:
+def order(
+    state: State, world: "World", day: int, visits: Columns, items: Columns, at: np.ndarray, turn: int = 0
+) -> dict[str, Columns]:
     """Orders of the visits that buy, with lines and every later status; ``at`` is when each visit ordered.
 
     Gives back ``orders`` (one row an order), ``lines``, ``statuses`` (one row for every change of an order)
     and ``refunds``. Total = lines + shipping − discount; a refund is never more than the total.
     """
-    rng = chance.stream(seed, Purpose.ORDERS, day)
+    rng = chance.stream(world.seed, Purpose.ORDERS, day, turn)
     bought = np.flatnonzero(visits["depth"] == Depth.ORDER)
     count = len(bought)
     position = np.full(len(visits["depth"]), -1)
@@ -92,7 +99,7 @@ def order(state: State, seed: int, day: int, visits: Columns, items: Columns, at
     price = state.products["price"][items["product"][line]]
     amount = price * items["quantity"][line]
     subtotal = np.bincount(of, weights=amount, minlength=count).astype(np.int64)
-    reduced = rng.random(count) < np.where(visits["kind"][bought] == Kind.CLICK, 0.3, 0.1)
+    reduced = rng.random(count) < np.where(visits["offered"][bought] > 0, 0.85, 0.1)
     discount = np.where(reduced, np.rint(subtotal * 0.1).astype(np.int64), 0)
     shipping = np.where(subtotal - discount >= FREE_SHIPPING, 0, SHIPPING)
     number = state.numbers("orders", count)
@@ -112,7 +119,7 @@ def order(state: State, seed: int, day: int, visits: Columns, items: Columns, at
         "last_name": rng.integers(0, 1 << 20, count),
         "mail_style": rng.integers(0, 4, count),
         "mail_domain": rng.integers(0, 3, count),
-        "mail_dirt": traits.draw_mail_dirt(rng, count),
+        "mail_dirt": traits.draw_mail_dirt(rng, count, world.dirt),
     }
     lines = {
         "number": state.numbers("order_lines", len(line)),

@@ -142,6 +142,7 @@ class EmailEvent(_Row):
     message_id: str
     campaign_id: str
     campaign_name: str
+    subject: str | None
     customer_id: str
     email: str
     event_type: Literal["sent", "delivered", "open", "click", "bounce", "unsubscribe", "complaint"]

@@ -12,7 +12,7 @@ from letterpress.demo.simulation.switches import Behaviour, Dirt
 from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.visits import Columns
 
-VERSION = 1  # raised whenever the same parameters give other data
+VERSION = 2  # raised whenever the same parameters give other data
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Day:
     """
 
     day: int
+    turn: int  # 0: the day itself; later ones play on within it
     customers: Columns
     consents: Columns
     products: Columns
@@ -83,26 +84,26 @@ class Simulator:
         return state
 
     def _hear_of_the_shop(self, state: State, day: int) -> None:
-        new, _ = traits.cohort(self.world.seed, day, self._history, self.world.first_day)
-        if new:
-            state.people.append(traits.draw_people(self.world.seed, day, new))
+        new, _, joining = traits.cohort(self.world, day, self._history)
+        if new + joining:
+            state.people.append(traits.draw_people(self.world.seed, day, new, joining))
 
     def play(self, state: State) -> Day:
         """Play the state's next day: the state moves on, the day's facts come back."""
-        seed, day = self.world.seed, state.next_day
+        world, seed, day = self.world, self.world.seed, state.next_day
         self._hear_of_the_shop(state, day + traits.LONGEST_LEAD)
-        _, again = traits.cohort(seed, day, self._history, self.world.first_day)
+        _, again, _ = traits.cohort(world, day, self._history)
 
-        shelves = self._first_products(state) if day == self.world.first_day else None
+        shelves = self._first_products(state) if day == world.first_day else None
         preferences = accounts.decide_consent(state, seed, day)
-        mails, unsubscribed = mail.send(state, seed, day)
-        came = visits.plan(state, seed, day, again, self.world.behaviour)
+        mails, unsubscribed = mail.send(state, world, day)
+        came = visits.plan(state, world, day, again)
         items = baskets.fill(state, seed, day, came)
-        steps, moments = web.play(seed, day, came, items)
+        steps, moments = web.play(world, day, came, items)
         old = len(state.accounts)
-        agreed = accounts.open_accounts(state, seed, day, came, moments["signed_up_at"])
+        agreed = accounts.open_accounts(state, world, day, came, moments["signed_up_at"])
         new = np.arange(old, len(state.accounts))
-        bought = baskets.order(state, seed, day, came, items, moments["ordered_at"])
+        bought = baskets.order(state, world, day, came, items, moments["ordered_at"])
         orders = bought["orders"]
 
         opened = self._customers(state, new, state.accounts["signed_up_at"][new], tier=0)
@@ -122,6 +123,7 @@ class Simulator:
         state.next_day = day + 1
         return Day(
             day=day,
+            turn=0,
             customers=_join(versions),
             consents=consents,
             products=stock,
@@ -129,11 +131,33 @@ class Simulator:
             visits=came,
             items=items,
             steps=steps,
-            orders=orders,
-            lines=bought["lines"],
-            statuses=bought["statuses"],
-            refunds=bought["refunds"],
             mails=mails,
+            **bought,
+        )
+
+    def follow(self, state: State, clicks: Columns, turn: int) -> Day:
+        """Play visits that mails have caused within the last day that was played; ``turn`` counts from 1.
+
+        ``clicks`` are rows of ``State.clicks``. Nothing else happens: no mail, no sign-up, no count of the stock.
+        """
+        world, day = self.world, state.next_day - 1
+        came = visits.follow(state, world, day, turn, clicks)
+        items = baskets.fill(state, world.seed, day, came, turn)
+        steps, moments = web.play(world, day, came, items, turn)
+        bought = baskets.order(state, world, day, came, items, moments["ordered_at"], turn)
+        lifted = accounts.lift_tiers(state, bought["orders"])
+        return Day(
+            day=day,
+            turn=turn,
+            customers=self._customers(state, lifted["account"], lifted["at"]),
+            consents=_nothing(("account", "status", "source", "at", "number", "proof")),
+            products=_nothing(("product", "price", "stock", "at")),
+            prices=state.products["price"].copy(),
+            visits=came,
+            items=items,
+            steps=steps,
+            mails=_nothing(mail.EVENT_COLUMNS),
+            **bought,
         )
 
     def _customers(self, state: State, account: np.ndarray, at: np.ndarray, tier: int | None = None) -> Columns:
@@ -182,3 +206,9 @@ class Simulator:
 
 def _join(parts: list[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _nothing(names: tuple[str, ...]) -> Columns:
+    """Columns without rows."""
+    words = ("proof", "id_high", "id_low")
+    return {name: np.zeros(0, np.uint64 if name in words else np.int64) for name in names}

@@ -4,31 +4,47 @@ A start or an advance is one transaction: after a kill the file holds the old da
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
-from letterpress.demo.simulation import chance
-from letterpress.demo.simulation.rendering import Goods, Row, render
-from letterpress.demo.simulation.simulator import Simulator, World
+from letterpress.demo.simulation import chance, truths
+from letterpress.demo.simulation.rendering import render
+from letterpress.demo.simulation.schemas import ENTITIES, KEYS, bodies
+from letterpress.demo.simulation.simulator import Day, Simulator, World
 from letterpress.demo.simulation.tables import State
-from letterpress.demo.simulation.tracking import events
 
-ENTITIES = ("customers", "consents", "products", "orders", "order_lines", "refunds", "events", "email_events")
 CACHE_KIBIBYTES = 128 * 1024  # while the history is written, so that it reaches the disk once
 OVERWRITTEN = frozenset({"customers", "products", "orders"})
 
 _SCHEMA = """
 create table shop (only integer primary key check (only = 1), world text not null, now integer not null,
-                   state blob not null);
-create table coming (at integer not null, entity text not null, key text not null, body blob not null);
+                   mail_sequence integer not null, state blob not null);
+create table reactions (id integer primary key, at integer not null, body blob not null);
+create table coming (visible_at integer not null, entity text not null, key text not null, at integer not null,
+                     body blob not null);
 """
 _APPENDED = "create table {entity} (key text not null, at integer not null, body blob not null)"
 _OVERWRITTEN = "create table {entity} (key text primary key, at integer not null, body blob not null)"
 _INDEX = "create index {entity}_at on {entity} (at, key)"
+_TRUTH = "truth_{name}"  # a table for each of the truths; the API never reads them
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of the mail that has reached people: reactions (at, body) for the ESP, and visits of the day shown."""
+
+    sequence: int  # of the last mail
+    reactions: list[tuple[int, bytes]]
+    visits: Day | None
+
+
+Answer = Callable[[Simulator, State, int, int], Answered]  # the clock before it moves, the last answered mail
 
 
 class OtherWorld(Exception):
@@ -65,11 +81,16 @@ class Store:
             connection.execute(statement)
         for name in ENTITIES:
             connection.execute((_OVERWRITTEN if name in OVERWRITTEN else _APPENDED).format(entity=name))
+        for name, schema in truths.SCHEMAS.items():
+            columns = ", ".join(f"{field.name} {_affinity(field.type)}" for field in schema)
+            connection.execute(f"create table {_TRUTH.format(name=name)} ({columns})")
         world = orjson.dumps(self.world.description()).decode()
-        connection.execute("insert into shop values (1, ?, 0, x'')", (world,))
+        connection.execute("insert into shop values (1, ?, 0, 0, x'')", (world,))
         self._play(connection, self._simulator.opening(), chance.milliseconds(self.world.today))
-        for name in (*ENTITIES, "coming"):  # cheaper than keeping them while the history is written
+        for name in ENTITIES:  # cheaper than keeping them while the history is written
             connection.execute(_INDEX.format(entity=name))
+        connection.execute("create index coming_visible_at on coming (visible_at)")
+        connection.execute(f"create index planted_kind on {_TRUTH.format(name='planted')} (kind)")
 
     def _check(self, connection: sqlite3.Connection) -> None:
         found = orjson.loads(connection.execute("select world from shop").fetchone()[0])
@@ -90,15 +111,43 @@ class Store:
         with self._open() as connection:
             return connection.execute("select now from shop").fetchone()[0]
 
-    def advance(self, by: int) -> int:
-        """Move the clock by milliseconds, playing every day that it enters; the new time comes back."""
+    def advance(self, by: int, answer: "Answer | None" = None) -> int:
+        """Move the clock by milliseconds, playing every day that it enters; the new time comes back.
+
+        ``answer`` is called first, within the same transaction: what people do with the mail that has reached them.
+        """
         with self._open() as connection:
             connection.execute("begin immediate")
             self._check(connection)
-            now, state = connection.execute("select now, state from shop").fetchone()
-            self._play(connection, State.load(state), now + by)
+            now, sequence, blob = connection.execute("select now, mail_sequence, state from shop").fetchone()
+            state = State.load(blob)
+            if answer is not None:
+                answered = answer(self._simulator, state, now, sequence)
+                connection.execute("update shop set mail_sequence = ?", (answered.sequence,))
+                connection.executemany("insert into reactions (at, body) values (?, ?)", answered.reactions)
+                if answered.visits is not None:
+                    self._write(connection, state, answered.visits, now)
+            self._play(connection, state, now + by)
             connection.execute("commit")
             return now + by
+
+    def mail_sequence(self) -> int:
+        """The ESP's number of the last mail that has been answered."""
+        with self._open() as connection:
+            return connection.execute("select mail_sequence from shop").fetchone()[0]
+
+    def due_reactions(self) -> list[tuple[int, int, bytes]]:
+        """Reactions (id, at, body) whose instant has come and that the ESP may not know yet."""
+        with self._open() as connection:
+            query = "select id, at, body from reactions where at <= (select now from shop) order by at, id"
+            return connection.execute(query).fetchall()
+
+    def forget_reactions(self, ids: Iterable[int]) -> None:
+        """Reactions that the ESP has recorded."""
+        with self._open() as connection:
+            connection.execute("begin immediate")
+            connection.executemany("delete from reactions where id = ?", ((one,) for one in ids))
+            connection.execute("commit")
 
     def page(
         self, entity: str, since: int | None, after: tuple[int, str] | None, size: int
@@ -129,27 +178,36 @@ class Store:
     def _play(self, connection: sqlite3.Connection, state: State, now: int) -> None:
         """Play days until the clock stands within a played one, and show every row whose instant has come."""
         while chance.start_of(state.next_day) < now:
-            day = self._simulator.play(state)
-            for name, rows in render(self.world, state, day).items():
-                self._write(connection, name, rows, now)
-            self._write(connection, "events", events(state, day, Goods(state)), now)
+            self._write(connection, state, self._simulator.play(state), now)
         for name in ENTITIES:
-            due = "select key, at, body from coming where entity = ? and at <= ? order by at"
-            self._upsert(connection, name, connection.execute(due, (name, now)).fetchall())
-        connection.execute("delete from coming where at <= ?", (now,))
+            due = "select key, at, body from coming where visible_at <= ? and entity = ?"
+            self._upsert(connection, name, connection.execute(due, (now, name)).fetchall())
+        connection.execute("delete from coming where visible_at <= ?", (now,))
         connection.execute("update shop set now = ?, state = ?", (now, state.dump()))
 
-    def _write(self, connection: sqlite3.Connection, entity: str, rows: Iterable[Row], now: int) -> None:
-        """Show the rows whose instant has come and keep the others for later."""
-        here: list[Row] = []
-        later: list[tuple[int, str, str, bytes]] = []
-        for row in rows:
-            if row.at <= now:
-                here.append(row)
+    def _write(self, connection: sqlite3.Connection, state: State, day: Day, now: int) -> None:
+        """Show the rows of a day whose instant has come, keep the others for later, and note what is true of it."""
+        truth = truths.of(state, day)
+        tables, planted = soil(self.world, day, render(self.world, state, day))
+        truth["planted"] = pa.concat_tables([truth["planted"], planted])
+        for name, table in truth.items():
+            marks = ", ".join("?" * table.num_columns)
+            rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+            connection.executemany(f"insert into {_TRUTH.format(name=name)} values ({marks})", rows)
+        for name, table in tables.items():
+            self._show(connection, name, table, now)
+
+    def _show(self, connection: sqlite3.Connection, entity: str, table: pa.Table, now: int) -> None:
+        here: list[tuple[str, int, bytes]] = []
+        later: list[tuple[int, str, str, int, bytes]] = []
+        columns = (table[name].to_pylist() for name in (KEYS[entity], "_at", "_visible_at"))
+        for key, at, visible_at, body in zip(*columns, bodies(entity, table), strict=True):
+            if visible_at <= now:
+                here.append((key, at, body))
             else:
-                later.append((row.at, entity, row.key, row.body))
+                later.append((visible_at, entity, key, at, body))
         self._upsert(connection, entity, here)
-        connection.executemany("insert into coming values (?, ?, ?, ?)", later)
+        connection.executemany("insert into coming values (?, ?, ?, ?, ?)", later)
 
     @staticmethod
     def _upsert(connection: sqlite3.Connection, entity: str, rows: Iterable[tuple[str, int, bytes]]) -> None:
@@ -157,7 +215,8 @@ class Store:
         statement = f"insert into {entity} values (?, ?, ?)"
         if entity in OVERWRITTEN:
             statement += (
-                " on conflict (key) do update set at = excluded.at, body = excluded.body where excluded.at >= at"
+                " on conflict (key) do update set at = excluded.at, body = excluded.body"
+                " where (excluded.at, excluded.body) >= (at, body)"
             )
         connection.executemany(statement, rows)
 
@@ -165,6 +224,15 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as connection:
             yield connection
+
+
+def soil(world: World, day: Day, tables: dict[str, pa.Table]) -> tuple[dict[str, pa.Table], pa.Table]:
+    """The tables as they are, and nothing planted."""
+    return tables, truths.PLANTED.empty_table()
+
+
+def _affinity(kind: pa.DataType) -> str:
+    return "text" if pa.types.is_string(kind) else "integer"
 
 
 def _known(entity: str) -> str:

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,8 +15,10 @@ PEOPLE: dict[str, Column] = {
     "first_name": ("i4", 1),
     "last_name": ("i4", 1),
     "birth_day": ("i4", 1),  # days since 1970
+    "birthday": ("i2", 1),  # day of the year
     "mail_style": ("i1", 1),
     "mail_domain": ("i1", 1),
+    "joins": ("?", 1),  # has no account of their own: uses somebody else's
     # what drives them; never served
     "sign_up_day": ("i4", 1),
     "lead_days": ("i2", 1),  # visits without an account before signing up
@@ -27,12 +29,20 @@ PEOPLE: dict[str, Column] = {
     "basket": ("f8", 1),  # lines beyond the first
     "thrift": ("f8", 1),  # chance to take the cheaper of two
     "taste": ("f4", 8),  # cumulative over the categories
+    "seasonal": ("f8", 1),  # how much of the season they go along with
     "visit_rate": ("f8", 1),  # visits a day without a purpose
-    "peak_hour": ("f8", 1),  # in their own time zone
-    "open_rate": ("f8", 1),
+    "peak_hour": ("f8", 1),  # in their own time zone, Monday to Friday
+    "weekend_shift": ("f8", 1),  # hours later on Saturday and Sunday
+    "mobile_share": ("f8", 1),  # of their visits
+    "open_rate": ("f8", 1),  # of a mail at their best hour
     "click_rate": ("f8", 1),  # of the opened
+    "subject_taste": ("f4", 5),  # log-opens, by effects.Subject
+    "uplift": ("i1", 1),  # effects.Uplift
+    "persuasion": ("f4", 7),  # times effects.CONVERSION, by effects.Message
+    "deterrence": ("f8", 1),  # orders lost for each unit of pressure
     "mail_weariness": ("f8", 1),
     "opens_by_machine": ("?", 1),
+    "scanner": ("i1", 1),  # of the mailbox: 0 none, 1 one that names itself, 2 one that hides
     "dead_mailbox": ("?", 1),
     "agent": ("i1", 2),  # browser on each of two devices
     # what has become of them
@@ -40,6 +50,8 @@ PEOPLE: dict[str, Column] = {
     "bought": ("?", 1),
     "account": ("i4", 1),  # the one they last signed up with, -1 before
     "first_account": ("i4", 1),
+    "pressure": ("f8", 1),  # mails of late, decayed to the instant below
+    "pressure_at": ("i8", 1),
     "anonymous_high": ("u8", 2),
     "anonymous_low": ("u8", 2),
     "device_known": ("?", 2),
@@ -48,6 +60,7 @@ PEOPLE: dict[str, Column] = {
 ACCOUNTS: dict[str, Column] = {
     "person": ("i4", 1),
     "signed_up_at": ("i8", 1),
+    "mail_person": ("i4", 1),  # whose address it is
     "mail_dirt": ("i1", 1),
     "has_phone": ("?", 1),
     "phone": ("i4", 1),
@@ -76,6 +89,8 @@ CLICKS: dict[str, Column] = {  # visits that mails have caused and that are stil
     "person": ("i4", 1),
     "product": ("i4", 1),
     "campaign": ("i4", 1),
+    "buys": ("?", 1),
+    "offered": ("?", 1),  # the mail promised a discount
 }
 
 
@@ -134,7 +149,7 @@ class Table:
 
 
 _TABLES = {"people": PEOPLE, "accounts": ACCOUNTS, "products": PRODUCTS, "clicks": CLICKS}
-_COUNTERS = ("next_day", "orders", "order_lines", "refunds", "consents")
+_COUNTERS = ("next_day", "turns", "orders", "order_lines", "refunds", "consents")
 
 
 @dataclass
@@ -145,7 +160,9 @@ class State:
     accounts: Table = field(default_factory=lambda: Table(ACCOUNTS))
     products: Table = field(default_factory=lambda: Table(PRODUCTS))
     clicks: Table = field(default_factory=lambda: Table(CLICKS))
+    campaigns: list[str] = field(default_factory=list)  # of mails that others sent: source, medium, name
     next_day: int = 0
+    turns: int = 0  # how often a day was played on
     orders: int = 0
     order_lines: int = 0
     refunds: int = 0
@@ -159,13 +176,18 @@ class State:
 
     def dump(self) -> bytes:
         """The state as an uncompressed npz file without pickles."""
+        sink = io.BytesIO()
+        self.write(sink)
+        return sink.getvalue()
+
+    def write(self, sink: BinaryIO) -> None:
+        """What ``dump`` gives, into a file."""
         arrays = {
             f"{name}.{column}": array for name in _TABLES for column, array in getattr(self, name).arrays().items()
         }
+        arrays["campaigns"] = np.array(self.campaigns, dtype=np.str_)
         arrays["counters"] = np.array([getattr(self, name) for name in _COUNTERS], dtype=np.int64)
-        sink = io.BytesIO()
         np.savez(sink, **arrays)
-        return sink.getvalue()
 
     @classmethod
     def load(cls, content: bytes) -> "State":
@@ -175,5 +197,6 @@ class State:
                 name: Table.of(columns, {column: arrays[f"{name}.{column}"] for column in columns})
                 for name, columns in _TABLES.items()
             }
+            campaigns = arrays["campaigns"].tolist()
             counters = dict(zip(_COUNTERS, arrays["counters"].tolist(), strict=True))
-        return cls(**tables, **counters)
+        return cls(**tables, campaigns=campaigns, **counters)

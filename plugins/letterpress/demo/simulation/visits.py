@@ -1,14 +1,18 @@
 """Who comes to the shop on a day, when, from where and how far: the behaviour behind every session."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from letterpress.demo.simulation import chance, traits
+from letterpress.demo.simulation import answers, chance, effects, traits
 from letterpress.demo.simulation.chance import DAY, HOUR, SECOND, Purpose
 from letterpress.demo.simulation.switches import Behaviour
 from letterpress.demo.simulation.tables import State
 from letterpress.demo.simulation.vocabulary import AGENTS, COUNTRIES, FIRST_BOT, NEWSLETTER, SOURCES
+
+if TYPE_CHECKING:
+    from letterpress.demo.simulation.simulator import World
 
 Columns = dict[str, np.ndarray]
 
@@ -35,16 +39,15 @@ class Depth(IntEnum):
     ORDER = 5
 
 
-FIRST_ORDER_RATE = 0.012  # a day, of those who signed up without buying
-MAIL_CONVERSION = 0.045  # of visits that a mail caused
 GUEST_CONVERSION = 0.028  # of visits by people without an account
 GUEST_CHECKOUT = 0.03  # account holders who do not bother to log in
 STAYS_LOGGED_IN = 0.7
 BLOCKED = 0.04  # visits whose browser blocks the tracker
 LEFT_FOR_GOOD = 0.12  # of the visits that remain after the last order
+KIOSKS = 4  # devices that everybody uses
 
 
-def plan(state: State, seed: int, day: int, again: int, behaviour: Behaviour) -> Columns:
+def plan(state: State, world: "World", day: int, again: int) -> Columns:
     """The visits of a day in order of their start, and the accounts that those who sign up will get.
 
     ``again`` people who have an account already open a second one.
@@ -52,30 +55,50 @@ def plan(state: State, seed: int, day: int, again: int, behaviour: Behaviour) ->
     Marks people as buyers or as gone for good; the accounts themselves are opened by the caller, because
     the instant of signing up is known only when the visit has been played.
     """
-    rng = chance.stream(seed, Purpose.VISITS, day)
-    people = state.people
+    rng = chance.stream(world.seed, Purpose.VISITS, day)
+    people, behaviour = state.people, world.behaviour
+    _join_households(state, rng, day)
     busy = chance.season(day) if behaviour.seasons else 1.0
     parts = [
         _sign_ups(state, rng, day, again),
-        _orders(state, rng, day, busy),
-        _clicks(state, rng, day, behaviour),
-        _browsing(state, rng, day, busy),
+        _orders(state, rng, day, busy, behaviour),
+        _clicks(state, rng, day),
+        _browsing(state, rng, day, busy, behaviour),
         _anonymous(len(people), rng, day, busy),
-        _bots(len(people), rng, day),
     ]
+    _rotate_cookies(state, rng)
+    parts.append(_bots(rng, day, world.dirt.bots * sum(len(part["at"]) for part in parts)))
+    return _dressed(state, rng, parts, world)
+
+
+def follow(state: State, world: "World", day: int, turn: int, clicks: Columns) -> Columns:
+    """The visits that mails cause within a day that has been played already."""
+    rng = chance.stream(world.seed, Purpose.VISITS, day, turn)
+    return _dressed(state, rng, [_from_clicks(state, rng, day, clicks)], world)
+
+
+def _dressed(state: State, rng: np.random.Generator, parts: list[Columns], world: "World") -> Columns:
     visits = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(visits["at"], kind="stable")
     visits = {name: values[order] for name, values in visits.items()}
-    _rotate_cookies(state, rng)
+    known = (visits["person"] >= 0) & (visits["kind"] != Kind.SIGN_UP)
+    on_kiosk = known & (rng.random(len(known)) < world.dirt.kiosks)
+    visits["kiosk"] = np.where(on_kiosk, rng.integers(0, KIOSKS, len(known)), -1)
     _assign_accounts(state, rng, visits)
-    _dress(state, rng, visits)
+    _dress(state, rng, visits, kiosks(world.seed))
     return visits
+
+
+def kiosks(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The anonymous ids of the devices that everybody uses, high and low words; their cookies are never cleared."""
+    rng = chance.stream(seed, Purpose.KIOSKS)
+    return chance.bits(rng, KIOSKS), chance.bits(rng, KIOSKS)
 
 
 def _part(rng: np.random.Generator, at: np.ndarray, **columns: np.ndarray | int) -> Columns:
     count = len(at)
     source = rng.choice(len(SOURCES), count, p=np.array([source.weight for source in SOURCES]))
-    values = {"source": source, "product": -1, "campaign": -1, **columns}
+    values = {"source": source, "product": -1, "campaign": -1, "offered": 0, **columns}
     part = {name: np.broadcast_to(np.asarray(value, np.int64), count) for name, value in values.items()}
     return {"at": at, **part}
 
@@ -92,16 +115,18 @@ def _of_people(state: State, rng: np.random.Generator, day: int, who: np.ndarray
     people = state.people
     at = columns.pop("at", None)
     if at is None:
-        at = _starts(rng, day, people["peak_hour"][who], people["zone"][who])
+        weekend = chance.weekday(day) >= 5
+        peak = people["peak_hour"][who] + np.where(weekend, people["weekend_shift"][who], 0.0)
+        at = _starts(rng, day, peak, people["zone"][who])
     return _part(rng, at, person=who, **columns)
 
 
 def _sign_ups(state: State, rng: np.random.Generator, day: int, again: int) -> Columns:
     people, accounts = state.people, state.accounts
-    new = np.flatnonzero(people["sign_up_day"] == day)
+    new = np.flatnonzero((people["sign_up_day"] == day) & ~people["joins"])
     holder = people["account"]
-    legible = np.isin(accounts["mail_dirt"][holder], (0, 1, 2, 3, 4)) if len(accounts) else np.zeros(0, bool)
-    may = (holder >= 0) & (people["first_account"] == holder) & (people["sign_up_day"] < day - 7)
+    legible = traits.is_deliverable(accounts["mail_dirt"][holder]) if len(accounts) else np.zeros(0, bool)
+    may = (holder >= 0) & (people["first_account"] == holder) & (people["sign_up_day"] < day - 7) & ~people["joins"]
     candidates = np.flatnonzero(may & legible) if len(accounts) else np.zeros(0, np.int64)
     second = rng.choice(candidates, min(again, len(candidates)), replace=False)
     who = np.concatenate([new, second])
@@ -111,11 +136,30 @@ def _sign_ups(state: State, rng: np.random.Generator, day: int, again: int) -> C
     return _of_people(state, rng, day, who, kind=Kind.SIGN_UP, depth=depth)
 
 
-def _orders(state: State, rng: np.random.Generator, day: int, busy: float) -> Columns:
+def _join_households(state: State, rng: np.random.Generator, day: int) -> None:
+    """Those who never open an account of their own use one of somebody in their country from this day on."""
+    people, accounts = state.people, state.accounts
+    for joiner in np.flatnonzero((people["sign_up_day"] == day) & people["joins"]):
+        holder = accounts["person"]
+        near = np.flatnonzero(people["country"][holder] == people["country"][joiner])
+        if len(near):
+            people["account"][joiner] = people["first_account"][joiner] = near[rng.integers(0, len(near))]
+
+
+def _orders(state: State, rng: np.random.Generator, day: int, busy: float, behaviour: Behaviour) -> Columns:
     """First orders of those who only signed up, and repeat orders by the beta-geometric story."""
     people = state.people
     settled = (people["account"] >= 0) & people["active"] & (people["sign_up_day"] < day)
-    rate = np.where(people["bought"], people["purchase_rate"], FIRST_ORDER_RATE) * busy
+    rate = np.where(people["bought"], people["purchase_rate"], effects.FIRST_ORDER_RATE)
+    if behaviour.seasons:
+        rate = rate * np.maximum(1.0 + people["seasonal"] * (busy - 1.0), 0.05)
+    if behaviour.birthdays:
+        apart = chance.days_from_birthday(people["birthday"], day)
+        rate = np.where(apart <= effects.BIRTHDAY_DAYS, rate * effects.BIRTHDAY_FACTOR, rate)
+    if behaviour.fatigue:
+        dogs = np.flatnonzero(people["deterrence"] > 0)
+        pressure = answers.pressure_at(people, dogs, np.full(len(dogs), chance.start_of(day)))
+        rate[dogs] *= np.exp(-people["deterrence"][dogs] * pressure)
     count = np.where(settled, rng.poisson(rate), 0)
     count = np.where(people["bought"], count, np.minimum(count, 1))
     buyers = []
@@ -135,14 +179,19 @@ def _after_order(state: State, rng: np.random.Generator, who: np.ndarray) -> Non
     people["bought"][who] = True
 
 
-def _clicks(state: State, rng: np.random.Generator, day: int, behaviour: Behaviour) -> Columns:
-    """Visits that a mail has caused: they start where its link led."""
+def _clicks(state: State, rng: np.random.Generator, day: int) -> Columns:
+    """Visits of the day that a mail has caused."""
     due = state.clicks["at"] < chance.start_of(day + 1)
     clicks = {name: values[due].copy() for name, values in state.clicks.arrays().items()}
     state.clicks.keep(~due)
+    return _from_clicks(state, rng, day, clicks)
+
+
+def _from_clicks(state: State, rng: np.random.Generator, day: int, clicks: Columns) -> Columns:
+    """They start where the mail's link led; who has left the shop for good buys no more."""
     who = clicks["person"].astype(np.int64)
     depth = rng.choice(5, len(who), p=[0.42, 0.34, 0.13, 0.07, 0.04])
-    buys = (rng.random(len(who)) < MAIL_CONVERSION) & state.people["active"][who] & behaviour.mail_effect
+    buys = clicks["buys"] & state.people["active"][who]
     first = np.zeros(len(who), bool)
     first[np.unique(who, return_index=True)[1]] = True
     buys &= first  # one order a day from mails
@@ -158,14 +207,17 @@ def _clicks(state: State, rng: np.random.Generator, day: int, behaviour: Behavio
         source=NEWSLETTER,
         product=clicks["product"],
         campaign=clicks["campaign"],
+        offered=clicks["offered"],
     )
 
 
-def _browsing(state: State, rng: np.random.Generator, day: int, busy: float) -> Columns:
+def _browsing(state: State, rng: np.random.Generator, day: int, busy: float, behaviour: Behaviour) -> Columns:
     """Visits without a purpose, and those of people who have not signed up yet."""
     people = state.people
     ahead = people["sign_up_day"] - day
-    rate = people["visit_rate"] * busy * chance.WEEKDAY[chance.weekday(day)]
+    rate = people["visit_rate"] * busy
+    if behaviour.seasons:
+        rate = rate * chance.WEEKDAY[chance.weekday(day)]
     rate = np.where(people["active"], rate, rate * LEFT_FOR_GOOD)
     rate = np.where((ahead > 0) & (ahead <= people["lead_days"]), 0.3, rate)
     rate = np.where((ahead == 0) | (ahead > people["lead_days"]), 0.0, rate)
@@ -185,8 +237,8 @@ def _anonymous(size: int, rng: np.random.Generator, day: int, busy: float) -> Co
     return _part(rng, at, person=-1, kind=Kind.ANONYMOUS, depth=depth)
 
 
-def _bots(size: int, rng: np.random.Generator, day: int) -> Columns:
-    count = rng.poisson(0.2 + 0.0006 * size) if size else 0
+def _bots(rng: np.random.Generator, day: int, mean: float) -> Columns:
+    count = rng.poisson(mean)
     at = chance.start_of(day) + rng.integers(SECOND, DAY - 120 * SECOND, count)
     return _part(rng, at, person=-1, kind=Kind.BOT, depth=int(Depth.PRODUCTS), source=0)
 
@@ -207,9 +259,10 @@ def _assign_accounts(state: State, rng: np.random.Generator, visits: Columns) ->
     account[signs_up] = len(state.accounts) + np.arange(signs_up.sum())
     visits["account"] = account
     visits["again"] = signs_up & (first >= 0)
-    device = np.where(rng.random(len(person)) < 0.42, 1, 0)
+    device = np.where(rng.random(len(person)) < np.where(known, people["mobile_share"][person], 0.42), 1, 0)
     visits["device"] = device
-    was_known = known & people["device_known"][person, device]
+    own = visits["kiosk"] < 0  # nobody stays logged in on a kiosk
+    was_known = known & own & people["device_known"][person, device]
     visits["logged_in"] = was_known & ~signs_up & (account >= 0) & (rng.random(len(person)) < STAYS_LOGGED_IN)
     buys = visits["depth"] == Depth.ORDER
     guest = (account >= 0) & ~signs_up & ~visits["logged_in"] & buys & (rng.random(len(person)) < GUEST_CHECKOUT)
@@ -217,7 +270,7 @@ def _assign_accounts(state: State, rng: np.random.Generator, visits: Columns) ->
     keen = (visits["depth"] >= Depth.CART) & (rng.random(len(person)) < 0.6)
     visits["logs_in"] = (account >= 0) & ~signs_up & ~visits["logged_in"] & ~visits["as_guest"] & (keen | buys)
     visits["blocked"] = rng.random(len(person)) < BLOCKED
-    identified = (signs_up | visits["logs_in"]) & ~visits["blocked"]
+    identified = (signs_up | visits["logs_in"]) & ~visits["blocked"] & own
     people["device_known"][person[identified], device[identified]] = True
 
 
@@ -230,7 +283,7 @@ def _rotate_cookies(state: State, rng: np.random.Generator) -> None:
     people["device_known"][person, device] = False
 
 
-def _dress(state: State, rng: np.random.Generator, visits: Columns) -> None:
+def _dress(state: State, rng: np.random.Generator, visits: Columns, shared: tuple[np.ndarray, np.ndarray]) -> None:
     """Where each visitor is, what they browse with, and the anonymous id of the device."""
     people = state.people
     person, device = visits["person"], visits["device"]
@@ -241,6 +294,8 @@ def _dress(state: State, rng: np.random.Generator, visits: Columns) -> None:
     agent = traits.draw_agents(rng, count)[np.arange(count), device]
     bot = FIRST_BOT + rng.integers(0, len(AGENTS) - FIRST_BOT, count)
     agent = np.where(visits["kind"] == Kind.BOT, bot, agent)
-    visits["agent"] = np.where(known, people["agent"][person, device], agent)
-    visits["anonymous_high"] = np.where(known, people["anonymous_high"][person, device], chance.bits(rng, count))
-    visits["anonymous_low"] = np.where(known, people["anonymous_low"][person, device], chance.bits(rng, count))
+    kiosk = visits["kiosk"]
+    visits["agent"] = np.where(kiosk >= 0, 0, np.where(known, people["agent"][person, device], agent))
+    for word, ids in zip(("anonymous_high", "anonymous_low"), shared, strict=True):
+        own = np.where(known, people[word][person, device], chance.bits(rng, count))
+        visits[word] = np.where(kiosk >= 0, ids[kiosk], own)

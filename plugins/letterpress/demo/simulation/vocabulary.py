@@ -232,16 +232,33 @@ SOURCES = (
 )
 NEWSLETTER = len(SOURCES)  # visits from a mail: the campaign is the mail's
 
-CAMPAIGN_THEMES = (
-    "New arrivals",
-    "Back in stock",
-    "Gifts under £20",
-    "Our favourites this week",
-    "Made for {category}",
-    "The {category} edit",
-    "Last chance: {category}",
-    "Ideas for the weekend",
+
+class Theme(NamedTuple):
+    """What a newsletter is about, and the subject lines that are tried for it."""
+
+    name: str
+    subjects: tuple[str, ...]
+
+
+THEMES = (
+    Theme("New arrivals", ("New in this week", "{name}, new in this week", "Seen what has just come in?")),
+    Theme("Back in stock", ("Back in stock", "Back in stock, and going fast", "{name}, it is back in stock")),
+    Theme("Gifts under £20", ("Gifts under £20", "Only today: gifts under £20", "Looking for a gift under £20?")),
+    Theme(
+        "Our favourites this week",
+        ("Our favourites this week", "★ Our favourites this week", "{name}, our favourites for you"),
+    ),
+    Theme("Made for {category}", ("Made for {category}", "{name}, made for {category}", "★ Made for {category}")),
+    Theme("The {category} edit", ("The {category} edit", "Your {category} edit, {name}", "Have you seen {category}?")),
+    Theme(
+        "Last chance: {category}",
+        ("Last chance: 10 % off {category}", "10 % off {category}", "{name}, 10 % off {category} ends tonight"),
+    ),
+    Theme("Ideas for the weekend", ("Ideas for the weekend", "{name}, ideas for the weekend", "Plans for Saturday?")),
 )
+CAMPAIGN_THEMES = tuple(theme.name for theme in THEMES)
+WELCOME_THEME = Theme("Welcome", ("Welcome to the shop", "Welcome, {name}"))
+BIRTHDAY_THEME = Theme("Birthday", ("Happy birthday, {name}", "★ 10 % off for your birthday"))
 
 DESKTOP_AGENTS = (
     "Mozilla/5.0 (Windows NT 6.1; WOW64) AppleWebKit/534.30 (KHTML, like Gecko) Chrome/12.0.742.91 Safari/534.30",

@@ -1,12 +1,16 @@
 """A visit played step by step: page calls, product and checkout events, and the moment somebody becomes known."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from letterpress.demo.simulation import chance
 from letterpress.demo.simulation.chance import DAY, HOUR, MINUTE, SECOND, Purpose
 from letterpress.demo.simulation.visits import Columns, Depth, Kind
+
+if TYPE_CHECKING:
+    from letterpress.demo.simulation.simulator import World
 
 
 class Step(IntEnum):
@@ -30,17 +34,16 @@ class Step(IntEnum):
 # mean seconds before a step; steps that a page fires itself follow within a second
 PAUSE = np.array([0, 9, 24, 0, 16, 8, 0, 14, 0, 22, 12, 45, 0])
 LONGEST_PAUSE = 6 * MINUTE  # far below the half hour that ends a session
-LATE = 0.03  # visits whose events arrive hours later
 LATEST = 2 * DAY
 
 
-def play(seed: int, day: int, visits: Columns, items: Columns) -> tuple[Columns, Columns]:
+def play(world: "World", day: int, visits: Columns, items: Columns, turn: int = 0) -> tuple[Columns, Columns]:
     """All steps of a day's visits in order, and per visit when it ended, signed up and ordered (-1: never).
 
     Steps: visit, step, item (row of ``items``, -1 for none), at, received_at, known (after log-in or
     sign-up), seen (the tracker was not blocked), first (the landing page), id_high, id_low.
     """
-    rng = chance.stream(seed, Purpose.WEB, day)
+    rng = chance.stream(world.seed, Purpose.WEB, day, turn)
     count = len(visits["at"])
     visit, rank, step, item = _script(rng, visits, items)
     order = np.lexsort((rank, visit))
@@ -55,7 +58,7 @@ def play(seed: int, day: int, visits: Columns, items: Columns) -> tuple[Columns,
     becomes_known = (step == Step.SIGN_UP) | (step == Step.LOG_IN)
     identified[visit[becomes_known]] = at[becomes_known]
 
-    late = (rng.random(count) < LATE)[visit]
+    late = (rng.random(count) < world.dirt.late_hours)[visit]
     held_back = rng.integers(HOUR, 44 * HOUR, count)[visit]
     ends = np.zeros(count, np.int64)
     np.maximum.at(ends, visit, at)
