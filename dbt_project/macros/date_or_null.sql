@@ -1,4 +1,4 @@
-{# A text such as 1980-02-29 as a date; null where it is none. #}
-{% macro date_or_null(expression) -%}
-    try_cast({{ expression }} as date)
+{# A text as a date by the first of some formats (as strftime writes them) that fits; null where none does. #}
+{% macro date_or_null(text, formats) -%}
+    cast(try_strptime({{ text }}, [{{ quoted(formats) }}]) as date)
 {%- endmacro %}

@@ -3,11 +3,16 @@
     `after_as_of` (it had not happened yet), `quarantined:<reason>` (the first of the given conditions that it
     meets), the given word for a row that another one with the same key stands for, or `used`.
 
-    key: columns; quarantined: {reason: condition}; repeated: 'superseded' keeps the latest version,
-    'duplicate' keeps the first copy.
+    key: columns; quarantined: {reason: condition}; repeated: 'superseded' keeps the latest version by the source's
+    own time, for an older one may become visible later and land after it; 'duplicate' keeps the copy that landed
+    first, so that later loads change nothing.
 #}
 {% macro disposition(key, event_time, quarantined, repeated) -%}
-    {%- set direction = 'desc' if repeated == 'superseded' else 'asc' -%}
+    {%- if repeated == 'superseded' -%}
+        {%- set order = event_time ~ ' desc, _load_sequence desc, _row_hash' -%}
+    {%- else -%}
+        {%- set order = '_load_sequence, ' ~ event_time ~ ', _row_hash' -%}
+    {%- endif -%}
     case
         when {{ is_after_as_of(event_time) }} then 'after_as_of'
         {%- for reason, condition in quarantined.items() %}
@@ -18,7 +23,7 @@
                 {{ key | join(', ') }},
                 {{ is_after_as_of(event_time) }},
                 coalesce(({{ quarantined.values() | join(') or (') }}), false)
-            order by _load_sequence {{ direction }}, {{ event_time }} {{ direction }}, _row_hash
+            order by {{ order }}
         ) > 1 then '{{ repeated }}'
         else 'used'
     end

@@ -116,15 +116,17 @@ def plausible_instant(column: str, severity: Severity = "error", **options: Any)
     return between(column, EARLIEST, LATEST, severity, **options)
 
 
-def not_before(later: str, earlier: str, severity: Severity = "warning", *, mostly: float = 1.0) -> Check:
+def not_before(
+    later: str, earlier: str, severity: Severity = "warning", *, mostly: float = 1.0, **options: Any
+) -> Check:
     """The first is at or after the second in each row where both are known."""
     kwargs = _mostly(mostly, column_A=later, column_B=earlier, or_equal=True, ignore_row_if="either_value_is_missing")
-    return Check("ExpectColumnPairValuesAToBeGreaterThanB", kwargs, severity)
+    return Check("ExpectColumnPairValuesAToBeGreaterThanB", kwargs, severity, **options)
 
 
-def unique(column: str, severity: Severity = "error", **options: Any) -> Check:
-    """No value twice within the batch."""
-    return Check("ExpectColumnValuesToBeUnique", {"column": column}, severity, **options)
+def unique(column: str, severity: Severity = "error", *, mostly: float = 1.0, **options: Any) -> Check:
+    """No value twice within the batch, or at least this share of the rows has one of its own."""
+    return Check("ExpectColumnValuesToBeUnique", _mostly(mostly, column=column), severity, **options)
 
 
 def json_text(column: str, severity: Severity = "error", **options: Any) -> Check:

@@ -149,6 +149,75 @@ def test_a_living_shop_s_dirt_is_let_through() -> None:
     assert audit("landed_web__events", events).verdict == "passed"
 
 
+ONE_BAD_ROW = [
+    # suite, what a single row may be at any time
+    ("landed_crm__customers", {"email": None, "first_name": None, "country_code": None, "time_zone": None}),
+    ("landed_crm__customers", {"email": "person.example.com", "birth_date": "5 Mar 1980"}),
+    ("landed_crm__customers", {"email": " Person+shop@Example.com\N{NO-BREAK SPACE}", "birth_date": "03/05/1980"}),
+    ("landed_crm__customers", {"first_name": "Zoe\N{COMBINING DIAERESIS}\N{NO-BREAK SPACE}Ann", "last_name": "van  B"}),
+    ("landed_catalogue__products", {"category": None}),
+    ("landed_shop__orders", {"email": None, "customer_id": None, "currency": "EUR"}),
+    ("landed_shop__orders", {"email": " TEST@example.com", "customer_id": None}),
+    ("landed_shop__refunds", {"amount": 1e5}),
+    ("landed_web__events", {"timestamp": pd.Timestamp("2001-01-01", tz="UTC")}),
+    ("landed_web__events", {"timestamp": pd.Timestamp("1970-01-01", tz="UTC")}),
+    ("landed_web__events", {"timestamp": pd.Timestamp(NOW + timedelta(hours=9))}),
+    ("landed_web__events", {"timestamp": pd.Timestamp(NOW - timedelta(days=21)), "context": "{}"}),
+    ("landed_web__events", {"message_id": "m1"}),
+    ("landed_email__events", {"event_id": "e1", "campaign_name": None, "is_machine_open": True}),
+    ("landed_email__events", {"event_type": "click", "is_machine_open": True, "url": "https://shop.example/"}),
+    ("landed_email__events", {"occurred_at": pd.Timestamp(NOW - timedelta(days=21))}),
+]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 20, 150])
+@pytest.mark.parametrize(("suite", "dirt"), ONE_BAD_ROW)
+def test_one_dirty_row_stops_no_batch_however_small(suite: str, dirt: dict, rows: int) -> None:
+    found = audit(suite, dirtied(good_frame(suite, rows), 1, dirt))
+    assert found.errors == 0, found.summary()
+
+
+@pytest.mark.parametrize("clock", ["2001-01-01", "1970-01-01"])
+def test_one_visit_with_a_wrong_clock_does_not_stop_a_quiet_quarter_of_an_hour(clock: str) -> None:
+    visit = {"timestamp": pd.Timestamp(clock, tz="UTC")}
+    found = audit("landed_web__events", dirtied(good_frame("landed_web__events", 20), 12, visit))
+    assert found.errors == 0, found.summary()
+
+
+def test_instants_that_were_read_wrong_stop_a_batch() -> None:
+    epoch = {"timestamp": pd.Timestamp("1970-01-16", tz="UTC")}
+    found = audit("landed_web__events", dirtied(good_frame("landed_web__events", 200), 100, epoch))
+    assert found.verdict == "failed"
+
+
+def test_a_day_at_the_demo_shop_s_rates_does_not_even_warn() -> None:
+    """Each kind of dirt at one and a half times its default rate, in a day's rows."""
+    customers = good_frame("landed_crm__customers", 400)
+    customers.loc[:11, "email"] = None
+    customers.loc[12:22, "email"] = "person.example.com"
+    customers.loc[23:59, "email"] = " Person@Example.com "
+    customers.loc[[i for i in range(60, 132) if i % 2][:18], "birth_date"] = "3.5.1980"
+    customers.loc[140:146, ["first_name", "country_code", "time_zone"]] = None
+    assert audit("landed_crm__customers", customers).verdict == "passed"
+
+    events = good_frame("landed_web__events", 400)
+    events.loc[:5, "timestamp"] = pd.Timestamp("2001-01-01", tz="UTC")
+    events.loc[6:11, "timestamp"] = pd.Timestamp(NOW + timedelta(hours=9))
+    events.loc[12:17, "message_id"] = "m1"
+    assert audit("landed_web__events", events).verdict == "passed"
+
+    mails = good_frame("landed_email__events", 400)
+    mails.loc[:5, "event_id"] = "e9"
+    mails.loc[6:11, "campaign_name"] = None
+    assert audit("landed_email__events", mails).verdict == "passed"
+
+
+def dirtied(frame: pd.DataFrame, rows: int, dirt: dict) -> pd.DataFrame:
+    """The frame with these values in its last rows."""
+    chosen = frame.index >= len(frame) - rows
+    return frame.assign(**{name: frame[name].where(~chosen, value) for name, value in dirt.items()})
+
+
 def test_unusual_amounts_of_dirt_warn_and_do_not_stop() -> None:
     customers = good_frame("landed_crm__customers", 100)
     customers.loc[:49, "email"] = None

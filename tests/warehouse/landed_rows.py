@@ -50,7 +50,7 @@ class Landing:
         schemas = declared_schemas()
         for name, rows in entities.items():
             source, entity = name.split("__")
-            table = rows if isinstance(rows, pa.Table) else _table(rows, schemas[source, entity])
+            table = rows if isinstance(rows, pa.Table) else rows_as_table(rows, schemas[source, entity])
             self._write(source, entity, table, self.sequence)
         return self.sequence
 
@@ -115,7 +115,7 @@ class Landing:
         )
 
 
-def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+def rows_as_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows with the columns that they name; the others are null, and the hash is of the content."""
     complete = []
     for row in rows:

@@ -103,7 +103,16 @@ def test_every_model_belongs_to_one_phase_and_features_never_read_scores(models)
 
 
 def test_personal_columns_are_tagged_from_staging_on(models):
-    personal = {"email", "normalised_email", "email_as_given", "first_name", "last_name", "phone", "birth_date"}
+    personal = {
+        "email",
+        "sendable_email",
+        "normalised_email",
+        "email_as_given",
+        "first_name",
+        "last_name",
+        "phone",
+        "birth_date",
+    }
     for model in models:
         for name in personal & set(model.columns):
             assert model.columns[name].config.meta.get("pii") is True, f"{model.name}.{name}"

@@ -8,7 +8,7 @@ messages as (
         email_message_id,
         max(case when event_type = 'delivered' then 1 else 0 end) as is_delivered,
         max(case when event_type = 'open' and is_engagement then 1 else 0 end) as is_opened,
-        max(case when event_type = 'click' then 1 else 0 end) as is_clicked,
+        max(case when event_type = 'click' and is_engagement then 1 else 0 end) as is_clicked,
         min(occurred_at) as sent_at,
         max(case when is_engagement then occurred_at end) as last_engaged_at
     from events

@@ -17,10 +17,10 @@ people as (
 
 emails as (
     select distinct
-        email,
+        normalised_email,
         customer_id
     from identifiers
-    where email is not null
+    where normalised_email is not null
 ),
 
 united as (
@@ -65,7 +65,7 @@ final as (
         united.source_system,
         united.campaign_id,
         united.campaign_name,
-        united.normalised_email as email,
+        united.normalised_email,
         united.event_type,
         united.bounce_type,
         united.url,
@@ -75,12 +75,11 @@ final as (
         united.source_system || ':' || united.event_id as email_event_id,
         united.source_system || ':' || united.message_id as email_message_id,
         coalesce(identifiers.customer_id, people.customer_id, emails.customer_id) as customer_id,
-        united.event_type = 'click' or (united.event_type = 'open' and not united.is_machine_open)
-            as is_engagement
+        united.event_type in ('open', 'click') and not united.is_machine_open as is_engagement
     from united
     left join identifiers on united.source_customer_key = identifiers.source_customer_key
     left join people on united.person_id = people.customer_id
-    left join emails on united.normalised_email = emails.email
+    left join emails on united.normalised_email = emails.normalised_email
 )
 
 select * from final

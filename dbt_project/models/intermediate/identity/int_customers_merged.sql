@@ -65,7 +65,8 @@ counted as (
 final as (
     select
         ranked.customer_id,
-        ranked.email,
+        ranked.sendable_email as email,
+        ranked.normalised_email,
         ranked.first_name,
         ranked.last_name,
         ranked.country_code,

@@ -14,6 +14,7 @@ accounts as (
     select
         'shop:' || shop_customer_id as source_customer_key,
         'shop' as source_system,
+        sendable_email,
         normalised_email,
         is_email_valid,
         signed_up_at as first_seen_at
@@ -25,7 +26,7 @@ ranked_orders as (
         *,
         row_number() over (
             partition by shop_customer_id
-            order by ordered_at desc, shop_order_id asc
+            order by case when is_email_valid then 0 else 1 end, ordered_at desc, shop_order_id asc
         ) as latest_of_account,
         row_number() over (
             partition by shop_customer_id, normalised_email
@@ -40,6 +41,7 @@ accounts_by_order as (
     select
         'shop:' || ranked_orders.shop_customer_id as source_customer_key,
         'shop' as source_system,
+        ranked_orders.sendable_email,
         ranked_orders.normalised_email,
         ranked_orders.is_email_valid,
         ranked_orders.first_ordered_at as first_seen_at
@@ -55,6 +57,7 @@ guests as (
     select
         'shop_order:' || shop_order_id as source_customer_key,
         'shop' as source_system,
+        sendable_email,
         normalised_email,
         is_email_valid,
         ordered_at as first_seen_at
@@ -66,6 +69,7 @@ retail_customers as (
     select
         'online_retail:' || retail_customer_id as source_customer_key,
         'online_retail' as source_system,
+        cast(null as varchar) as sendable_email,
         cast(null as varchar) as normalised_email,
         false as is_email_valid,
         min(invoiced_at) as first_seen_at

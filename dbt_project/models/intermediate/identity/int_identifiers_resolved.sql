@@ -26,7 +26,8 @@ final as (
         source_customer_key,
         {{ keyed_hash('earliest_customer_key') }} as customer_id,
         source_system,
-        case when is_email_valid then normalised_email end as email,
+        case when is_email_valid then sendable_email end as sendable_email,
+        case when is_email_valid then normalised_email end as normalised_email,
         normalised_email is not null and not is_email_valid as has_invalid_email,
         first_seen_at
     from named

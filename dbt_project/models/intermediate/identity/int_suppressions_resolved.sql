@@ -32,7 +32,7 @@ bounces as (
     where
         events.event_type = 'bounce'
         and events.bounce_type = 'hard'
-        and coalesce(events.email = customers.email, true)
+        and coalesce(events.normalised_email = customers.normalised_email, true)
 ),
 
 -- Only an unsubscribe is lifted, and only by the person's own later opt-in.

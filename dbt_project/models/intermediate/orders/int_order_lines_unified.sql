@@ -40,7 +40,7 @@ final as (
         united.product_id,
         products.category,
         united.quantity,
-        united.line_amount,
+        {{ pounds('united.line_amount', 'orders.units_per_pound', digits=4) }} as line_amount,
         orders.is_purchase,
         orders.ordered_at,
         coalesce(products.is_product, true) as is_product

@@ -12,10 +12,10 @@ identifiers as (
 
 emails as (
     select distinct
-        email,
+        normalised_email,
         customer_id
     from identifiers
-    where email is not null
+    where normalised_email is not null
 ),
 
 placed_in_shop as (
@@ -25,11 +25,13 @@ placed_in_shop as (
         coalesce(identifiers.customer_id, emails.customer_id) as customer_id,
         shop_orders.order_status,
         shop_orders.currency,
+        shop_orders.units_per_pound,
         shop_orders.line_count,
         shop_orders.item_count,
         shop_orders.gross_amount,
         shop_orders.refunded_amount,
         shop_orders.is_cancelled,
+        shop_orders.is_refund_capped,
         shop_orders.ordered_at,
         shop_orders._load_sequence
     from shop_orders
@@ -38,7 +40,7 @@ placed_in_shop as (
         on
             shop_orders.shop_customer_id is null
             and shop_orders.is_email_valid
-            and shop_orders.normalised_email = emails.email
+            and shop_orders.normalised_email = emails.normalised_email
 ),
 
 invoiced as (
@@ -53,11 +55,13 @@ invoiced as (
             else 'completed'
         end as order_status,
         'GBP' as currency,
+        1 as units_per_pound,
         invoices.line_count,
         invoices.item_count,
         invoices.gross_amount,
         invoices.refunded_amount,
         invoices.is_cancelled,
+        false as is_refund_capped,
         invoices.ordered_at,
         invoices._load_sequence
     from invoices

@@ -15,6 +15,16 @@ with orders as (
     select * from {{ used(ref('stg_shop__orders')) }}
 ),
 
+-- What belongs to an order that does not count goes with it, for the order's own reason.
+refused_orders as (
+    select
+        shop_order_id,
+        min(disposition) as disposition
+    from {{ ref('stg_shop__orders') }}
+    where disposition like 'quarantined:%' and shop_order_id is not null
+    group by shop_order_id
+),
+
 identifiers as (
     select * from {{ ref('int_identifiers_resolved') }}
 ),
@@ -45,22 +55,24 @@ judged_lines as (
     select
         case
             when order_lines.disposition = 'used' and orders.shop_order_id is null
-                then 'quarantined:unknown_order'
+                then coalesce(refused_orders.disposition, 'quarantined:unknown_order')
             else order_lines.disposition
         end as disposition
     from {{ ref('stg_shop__order_lines') }} as order_lines
     left join orders on order_lines.shop_order_id = orders.shop_order_id
+    left join refused_orders on order_lines.shop_order_id = refused_orders.shop_order_id
 ),
 
 judged_refunds as (
     select
         case
             when refunds.disposition = 'used' and orders.shop_order_id is null
-                then 'quarantined:unknown_order'
+                then coalesce(refused_orders.disposition, 'quarantined:unknown_order')
             else refunds.disposition
         end as disposition
     from {{ ref('stg_shop__refunds') }} as refunds
     left join orders on refunds.shop_order_id = orders.shop_order_id
+    left join refused_orders on refunds.shop_order_id = refused_orders.shop_order_id
 ),
 
 judged_events as (

@@ -6,21 +6,29 @@ renamed as (
     select
         customer_id as shop_customer_id,
         email as email_as_given,
+        {{ sendable_email('email') }} as sendable_email,
         {{ normalised_email('email') }} as normalised_email,
         phone,
-        nullif(trim(first_name), '') as first_name,
-        nullif(trim(last_name), '') as last_name,
-        upper(nullif(trim(country_code), '')) as country_code,
-        time_zone,
+        {{ tidy_text('first_name') }} as first_name,
+        {{ tidy_text('last_name') }} as last_name,
+        upper({{ tidy_text('country_code') }}) as country_code,
+        {{ tidy_text('time_zone') }} as time_zone,
         preferences,
         loyalty_tier,
-        {{ is_valid_email(normalised_email('email')) }} as is_email_valid,
-        {{ date_or_null('birth_date') }} as birth_date,
+        {{ tidy_text('birth_date') }} as birth_date_as_given,
         signed_up_at,
         updated_at,
         _load_sequence,
         _row_hash
     from landed
+),
+
+typed as (
+    select
+        *,
+        {{ is_valid_email('normalised_email') }} as is_email_valid,
+        {{ birth_date_or_null('birth_date_as_given', 'country_code') }} as birth_date
+    from renamed
 ),
 
 final as (
@@ -35,7 +43,7 @@ final as (
             },
             repeated='superseded',
         ) }} as disposition
-    from renamed
+    from typed
 )
 
 select * from final

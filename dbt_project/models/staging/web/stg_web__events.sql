@@ -31,14 +31,28 @@ renamed as (
         {{ json_text('event_context', 'campaign.name') }} as campaign_name,
         {{ number_or_null(json_text('event_properties', 'price')) }} as price,
         {{ number_or_null(json_text('event_properties', 'quantity')) }} as quantity,
-        timestamp as occurred_at,
+        coalesce(
+            {{ seconds_between('received_at', 'timestamp') }} > {{ var('clock_ahead_minutes') }} * 60
+            or {{ seconds_between('timestamp', 'received_at') }} > {{ var('clock_behind_days') }} * 86400,
+            false
+        ) as is_clock_corrected,
+        properties,
+        timestamp as device_at,
         received_at,
         _load_sequence,
         _row_hash
     from parsed
 ),
 
-final as (
+-- A device whose clock cannot be right is not asked for the time.
+timed as (
+    select
+        *,
+        case when is_clock_corrected then received_at else device_at end as occurred_at
+    from renamed
+),
+
+judged as (
     select
         *,
         {{ disposition(
@@ -51,8 +65,53 @@ final as (
                 'missing_event': 'event_name is null',
             },
             repeated='duplicate',
-        ) }} as disposition
-    from renamed
+        ) }} as own_disposition
+    from timed
+),
+
+copies as (
+    select * from {{ later_copies(
+        'judged',
+        key='message_id',
+        instant='device_at',
+        content=[
+            'anonymous_id', 'shop_customer_id', 'event_name', 'page_path', 'properties', 'device_at',
+        ],
+    ) }}
+),
+
+final as (
+    select
+        judged.message_id,
+        judged.event_type,
+        judged.anonymous_id,
+        judged.shop_customer_id,
+        judged.event_name,
+        judged.shop_product_id,
+        judged.shop_order_id,
+        judged.category,
+        judged.page_path,
+        judged.referrer,
+        judged.user_agent,
+        judged.locale,
+        judged.time_zone,
+        judged.campaign_source,
+        judged.campaign_medium,
+        judged.campaign_name,
+        judged.price,
+        judged.quantity,
+        judged.is_clock_corrected,
+        judged.device_at,
+        judged.occurred_at,
+        judged.received_at,
+        judged._load_sequence,
+        judged._row_hash,
+        case
+            when judged.own_disposition = 'used' and copies.message_id is not null then 'duplicate'
+            else judged.own_disposition
+        end as disposition
+    from judged
+    left join copies on judged.message_id = copies.message_id
 )
 
 select * from final

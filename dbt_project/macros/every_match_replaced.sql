@@ -1,0 +1,12 @@
+{# A text with every match of a regular expression replaced. #}
+{% macro every_match_replaced(expression, pattern, replacement) -%}
+    {{ adapter.dispatch('every_match_replaced')(expression, pattern, replacement) }}
+{%- endmacro %}
+
+{% macro default__every_match_replaced(expression, pattern, replacement) -%}
+    regexp_replace({{ expression }}, '{{ pattern }}', '{{ replacement }}')
+{%- endmacro %}
+
+{% macro duckdb__every_match_replaced(expression, pattern, replacement) -%}
+    regexp_replace({{ expression }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}
