@@ -27,30 +27,24 @@ def fill(state: State, seed: int, day: int, visits: Columns, turn: int = 0) -> C
     depth, person, kind = visits["depth"], visits["person"], visits["kind"]
     count = len(depth)
     basket = np.where(person >= 0, people["basket"][person], STRANGERS_BASKET)
-    added = np.where(depth == Depth.ORDER, 1 + rng.poisson(basket), 1 + rng.poisson(0.4, count))
-    added = np.where(depth >= Depth.ADDING, np.minimum(added, 14), 0)
+    units = np.where(depth == Depth.ORDER, 1 + rng.poisson(basket), 1 + rng.poisson(0.4, count))
+    units = np.where(depth >= Depth.ADDING, units, 0)
     looked = np.where(depth >= Depth.PRODUCTS, rng.poisson(1.3, count), 0) + (depth == Depth.PRODUCTS)
     looked = np.where(kind == Kind.BOT, rng.integers(15, 55, count), looked)
-    looked = np.where((visits["product"] >= 0) & (added + looked == 0), 1, looked)
-    views = added + looked
+    looked = np.where((visits["product"] >= 0) & (units + looked == 0), 1, looked)
+    views = units + looked
 
     visit = np.repeat(np.arange(count), views)
     nth = np.arange(len(visit)) - np.repeat(np.cumsum(views) - views, views)
     product = _choose(state, rng, day, person[visit])
     landed = (nth == 0) & (visits["product"][visit] >= 0)
     product = np.where(landed, visits["product"][visit], product)
-    _, first = np.unique(visit * len(state.products) + product, return_index=True)
-    first.sort()  # a product is looked at once in a visit
-    quantity = 1 + (rng.random(len(visit)) < 0.17) + 2 * (rng.random(len(visit)) < 0.05)
+    # a product is looked at once in a visit, and taken as often as a unit fell on it
+    _, first, same = np.unique(visit * len(state.products) + product, return_index=True, return_inverse=True)
+    taken = np.bincount(same, weights=nth < units[visit]).astype(np.int64)
     rank = np.where(landed, -1.0, rng.random(len(visit)))
-    items = {
-        "visit": visit,
-        "product": product,
-        "rank": rank,
-        "added": nth < added[visit],
-        "quantity": quantity,
-    }
-    items = {name: values[first] for name, values in items.items()}
+    items = {name: values[first] for name, values in {"visit": visit, "product": product, "rank": rank}.items()}
+    items |= {"added": taken > 0, "quantity": np.maximum(taken, 1)}
     order = np.lexsort((items["rank"], items["visit"]))
     return {name: values[order] for name, values in items.items()}
 

@@ -37,6 +37,10 @@ class Purpose(IntEnum):
     ANSWERS = 14
     KIOSKS = 15
     MAILINGS = 16
+    DIRT = 17
+    FAULTS = 18
+    PAGES = 19
+    DEPLOYS = 20
 
 
 def stream(seed: int, purpose: Purpose, day: int = 0, turn: int = 0) -> np.random.Generator:

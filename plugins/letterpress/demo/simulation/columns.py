@@ -13,7 +13,7 @@ INSTANT = pa.timestamp("ms", "UTC")
 
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
 _DASHES = np.array([8, 13, 18, 23])  # in a UUID's 36 signs
-_CENTS = pa.array([f".{cent:02d}".rstrip("0") if cent else ".0" for cent in range(100)])
+_CENTS = tuple(f".{cent:02d}".rstrip("0") if cent else ".0" for cent in range(100))
 
 
 def texts(values: Iterable[str | None]) -> pa.StringArray:
@@ -98,7 +98,7 @@ def money(pence: np.ndarray) -> np.ndarray:
 
 def money_json(pence: np.ndarray) -> pa.StringArray:
     """Pence as pounds, written as JSON writes a double: 12.0, 12.5, 12.34."""
-    return join(pa.array(pence // 100).cast(pa.string()), look_up(_CENTS, pence % 100))
+    return join(pa.array(pence // 100).cast(pa.string()), look_up(constants(_CENTS), pence % 100))
 
 
 def json(value: Any) -> str:

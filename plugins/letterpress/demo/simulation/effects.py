@@ -1,7 +1,7 @@
 """How large every effect is: the laws of the simulated people, fixed before any model was built.
 
-Each constant says its law; sources stand in the table of ``README.md`` beside this file. Nothing here is fitted to
-what a model of Letterpress finds, and a change raises ``simulator.VERSION``.
+Each constant says its law; the sources, and which digits are chosen, stand in the demo's ``README.md``. Nothing here is
+fitted to what a model of Letterpress finds, and a change raises ``simulator.VERSION``.
 """
 
 from enum import IntEnum
@@ -49,10 +49,10 @@ BIRTHDAY_DAYS, BIRTHDAY_FACTOR = 7, 1.5  # around a birthday people buy more
 
 # Reading: open ~ beta, click given open ~ beta; both before the factors below.
 OPEN = (1.3, 3.0)
-CLICK = (1.2, 9.6)
+CLICK = (1.2, 11.0)
 HOUR_EFFECT = 0.25  # share of opens that a mail at the far side of the clock loses
 HOUR_WIDTH = 3.0  # hours
-SUBJECT_MEANS = np.log(np.array([1.19, 0.98, 1.0, 1.05, 1.0]))  # by Subject: on the odds of everybody
+SUBJECT_MEANS = np.log(np.array([1.19, 1.02, 1.0, 1.0, 0.94]))  # by Subject: times the opens of the median reader
 SUBJECT_SPREADS = np.array([0.12, 0.22, 0.15, 0.2, 0.25])
 TOPIC_EFFECT = 0.5  # log-opens between a category that somebody loves and one that they do not care for
 CONTENT_EFFECT = np.log(1.62)  # log-clicks between products that fit and products of no interest
@@ -62,11 +62,11 @@ NOT_A_READER = 0.97  # nobody opens more than this share
 
 # Fatigue: the pressure on a mailbox decays by e in so many days, and each mail adds one.
 PRESSURE_DAYS = 7.0
-TIRED_OPENS = 0.08  # lost log-opens for each unit of weariness and of pressure beyond one
+TIRED_OPENS = 0.15  # lost log-opens for each unit of weariness and of pressure beyond one
 TIRED_LEAVES = 0.45  # more unsubscribes for each unit of pressure beyond one, times weariness
 
 # What mails do: the chance that a visit from a mail ends in an order that would not have been.
-CONVERSION = 0.11
+CONVERSION = 0.1
 PERSUASION = np.array([3.0, 0.15, 0.05, 0.0])  # times the chance, by Uplift
 PERSUASION_SPREAD = 0.35  # log-spread between kinds of message within one person
 KIND_EFFECTS = np.array([1.0, 1.3, 1.15, 1.1, 1.5, 1.2, 0.8])  # by Message
@@ -79,9 +79,10 @@ UNSUBSCRIBES = 0.0011
 UNSUBSCRIBES_AFTER_READING = 0.006
 DRIVEN_AWAY = 2.5  # times as many sleeping dogs leave
 COMPLAINTS = 0.00025
-DEAD_MAILBOXES = 0.004  # of people
+DEAD_AT_SIGN_UP = 0.002  # of mailboxes; others die later
+DIES = 0.00027  # of mailboxes, a day
 SOFT_BOUNCES = 0.004
 MACHINE_READERS = 0.24  # of people: their mail program fetches the pixel at delivery
-SCANNED_MAILBOXES = 0.03  # of people: a filter follows every link at delivery
+SCANNED_MAILBOXES = 0.01  # of people: a filter follows every link at delivery
 HIDDEN_SCANNERS = 0.5  # of those filters: they look like a browser
 VISIT_AFTER_CLICK = 0.86

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from letterpress.demo.simulation import answers, chance, reading, traits
+from letterpress.demo.simulation import answers, chance, effects, reading, traits
 from letterpress.demo.simulation.answers import Answers, Mailing
 from letterpress.demo.simulation.chance import HOUR, SECOND, Purpose
 from letterpress.demo.simulation.tables import State
@@ -82,6 +82,7 @@ def send(state: State, world: "World", day: int) -> tuple[Columns, Columns]:
     """
     rng = chance.stream(world.seed, Purpose.MAIL, day)
     people, accounts = state.people, state.accounts
+    people["dead_mailbox"][rng.random(len(people)) < effects.DIES] = True
     may = (accounts["consent"] == GRANTED) & ~accounts["suppressed"] & traits.is_deliverable(accounts["mail_dirt"])
     mailings = [(WELCOME, may & (accounts["signed_up_at"] >= chance.start_of(day - 1)))]
     today = chance.days_from_birthday(people["birthday"], day) == 0

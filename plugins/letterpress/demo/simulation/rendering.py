@@ -1,7 +1,9 @@
 """Facts become tables: what the API shows, one Arrow table for each entity, see ``schemas``."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import pairwise, zip_longest
 
 import numpy as np
 import pyarrow as pa
@@ -144,6 +146,35 @@ def render(world: World, state: State | Known, day: Day) -> dict[str, pa.Table]:
         "events": events(day, goods, known.campaigns),
         "email_events": _email_events(known, goods, day),
     }
+
+
+def pieces(day: Day, most: int) -> Iterator[Day]:
+    """The day cut into parts of about so many web and mail events, for those who cannot hold all its texts at once.
+
+    Rendered one by one they give the same rows in the same order. A visit and a mail stay whole; everything but
+    events is in the first part.
+    """
+    visit = day.steps["visit"]
+    mails = np.stack([day.mails[name] for name in ("account", "campaign", "day")])
+    web = _cuts(np.flatnonzero(visit[1:] != visit[:-1]) + 1, len(visit), most)
+    mail_events = _cuts(np.flatnonzero((mails[:, 1:] != mails[:, :-1]).any(axis=0)) + 1, mails.shape[1], most)
+    for number, (steps, events) in enumerate(zip_longest(web, mail_events, fillvalue=slice(0, 0))):
+        part = {
+            name: {key: values[rows] for key, values in getattr(day, name).items()}
+            for name, rows in (("steps", steps), ("mails", events))
+        }
+        if number:
+            for name in ("customers", "consents", "products", "lines", "statuses", "refunds"):
+                part[name] = {key: values[:0] for key, values in getattr(day, name).items()}
+        yield replace(day, **part)
+
+
+def _cuts(borders: np.ndarray, count: int, most: int) -> list[slice]:
+    """Slices of about ``most`` rows that end at borders."""
+    wanted = np.arange(most, count, most)
+    ends = np.unique(borders[np.minimum(np.searchsorted(borders, wanted), len(borders) - 1)]) if len(borders) else []
+    edges = [0, *(int(end) for end in ends), count]
+    return [slice(start, stop) for start, stop in pairwise(edges) if stop > start or not count]
 
 
 @cache

@@ -78,7 +78,7 @@ class Simulator:
     def opening(self) -> State:
         """The state on the eve of the first day: a full catalogue, and people who have heard of the shop."""
         state = State(next_day=self.world.first_day)
-        state.products.append(traits.draw_products(self.world.seed, self.world.first_day, self.world.days))
+        state.products.append(traits.draw_products(self.world))
         for day in range(self.world.first_day, self.world.first_day + traits.LONGEST_LEAD):
             self._hear_of_the_shop(state, day)
         return state

@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 
 from letterpress.demo.simulation import chance, truths
+from letterpress.demo.simulation.dirt import soil
 from letterpress.demo.simulation.rendering import render
 from letterpress.demo.simulation.schemas import ENTITIES, KEYS, bodies
 from letterpress.demo.simulation.simulator import Day, Simulator, World
@@ -24,13 +25,15 @@ OVERWRITTEN = frozenset({"customers", "products", "orders"})
 
 _SCHEMA = """
 create table shop (only integer primary key check (only = 1), world text not null, now integer not null,
-                   mail_sequence integer not null, state blob not null);
+                   round integer not null, mail_sequence integer not null, state blob not null);
 create table reactions (id integer primary key, at integer not null, body blob not null);
 create table coming (visible_at integer not null, entity text not null, key text not null, at integer not null,
                      body blob not null);
 """
 _APPENDED = "create table {entity} (key text not null, at integer not null, body blob not null)"
-_OVERWRITTEN = "create table {entity} (key text primary key, at integer not null, body blob not null)"
+_OVERWRITTEN = (  # shown: the round, that is the start or advance, in which the version was shown
+    "create table {entity} (key text primary key, at integer not null, body blob not null, shown integer not null)"
+)
 _INDEX = "create index {entity}_at on {entity} (at, key)"
 _TRUTH = "truth_{name}"  # a table for each of the truths; the API never reads them
 
@@ -85,10 +88,12 @@ class Store:
             columns = ", ".join(f"{field.name} {_affinity(field.type)}" for field in schema)
             connection.execute(f"create table {_TRUTH.format(name=name)} ({columns})")
         world = orjson.dumps(self.world.description()).decode()
-        connection.execute("insert into shop values (1, ?, 0, 0, x'')", (world,))
+        connection.execute("insert into shop values (1, ?, 0, 1, 0, x'')", (world,))
         self._play(connection, self._simulator.opening(), chance.milliseconds(self.world.today))
         for name in ENTITIES:  # cheaper than keeping them while the history is written
             connection.execute(_INDEX.format(entity=name))
+        for name in OVERWRITTEN:
+            connection.execute(f"create index {name}_shown on {name} (shown)")
         connection.execute("create index coming_visible_at on coming (visible_at)")
         connection.execute(f"create index planted_kind on {_TRUTH.format(name='planted')} (kind)")
 
@@ -121,6 +126,7 @@ class Store:
             self._check(connection)
             now, sequence, blob = connection.execute("select now, mail_sequence, state from shop").fetchone()
             state = State.load(blob)
+            connection.execute("update shop set round = round + 1")
             if answer is not None:
                 answered = answer(self._simulator, state, now, sequence)
                 connection.execute("update shop set mail_sequence = ?", (answered.sequence,))
@@ -163,6 +169,35 @@ class Store:
         query = f"select at, key, body from {_known(entity)} where {where} order by at, key limit ?"
         with self._open() as connection:
             return connection.execute(query, (*values, size)).fetchall()
+
+    def page_before(self, entity: str, after: tuple[int, str], size: int) -> list[tuple[int, str, bytes]]:
+        """Up to ``size`` rows up to a position, in the order of ``page``."""
+        query = (
+            f"select at, key, body from {_known(entity)} where (at, key) <= (?, ?) order by at desc, key desc limit ?"
+        )
+        with self._open() as connection:
+            return connection.execute(query, (*after, size)).fetchall()[::-1]
+
+    def position(self, entity: str) -> int:
+        """Up to where an entity is shown now, for ``changed``."""
+        query = "select round from shop" if _known(entity) in OVERWRITTEN else f"select max(rowid) from {entity}"
+        with self._open() as connection:
+            return connection.execute(query).fetchone()[0] or 0
+
+    def changed(
+        self, entity: str, since: int, until: int, after: tuple[int, str] | None, size: int
+    ) -> list[tuple[int, str, bytes]]:
+        """Up to ``size`` rows as ``page`` gives them, of those that were shown after a position up to another one.
+
+        Whatever instant a row carries, it is found: by when it was shown, and by nothing else.
+        """
+        shown = "shown" if _known(entity) in OVERWRITTEN else "rowid"
+        query = (
+            f"select at, key, body from {entity} where {shown} > ? and {shown} <= ? and (at, key) > (?, ?)"
+            " order by at, key limit ?"
+        )
+        with self._open() as connection:
+            return connection.execute(query, (since, until, *(after or (-(2**62), "")), size)).fetchall()
 
     def counts(self) -> dict[str, int]:
         """Rows of each entity that the API shows now."""
@@ -214,8 +249,9 @@ class Store:
         """The latest version of a row wins, in whatever order versions arrive."""
         statement = f"insert into {entity} values (?, ?, ?)"
         if entity in OVERWRITTEN:
-            statement += (
-                " on conflict (key) do update set at = excluded.at, body = excluded.body"
+            statement = (
+                f"insert into {entity} values (?, ?, ?, (select round from shop)) on conflict (key) do update"
+                " set at = excluded.at, body = excluded.body, shown = excluded.shown"
                 " where (excluded.at, excluded.body) >= (at, body)"
             )
         connection.executemany(statement, rows)
@@ -224,11 +260,6 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as connection:
             yield connection
-
-
-def soil(world: World, day: Day, tables: dict[str, pa.Table]) -> tuple[dict[str, pa.Table], pa.Table]:
-    """The tables as they are, and nothing planted."""
-    return tables, truths.PLANTED.empty_table()
 
 
 def _affinity(kind: pa.DataType) -> str:

@@ -1,5 +1,6 @@
 """What a shop's world is made to do: behaviour, dirt and faults, each a switch that a test can turn."""
 
+import difflib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
@@ -52,7 +53,9 @@ class _Rates:
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
         for name, rate in given.items():
             if name not in known:
-                raise ValueError(f"{name}: expected one of {', '.join(known)}")
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise ValueError(f"{name}: expected one of {', '.join(known)}{hint}")
             if isinstance(rate, bool) or not isinstance(rate, int | float):
                 raise ValueError(f"{name}: expected a rate from 0 to 1, found {rate!r}")  # noqa: TRY004
         return replace(cls(), **given)  # type: ignore[type-var]
@@ -88,6 +91,8 @@ class Dirt(_Rates):
     test_orders: float = 0.002  # of orders: by the staff
     new_column: float = 0.3  # of customers, once the column has appeared
     late_commits: float = 0.002  # of rows: visible only minutes after their cursor value
+    # the nightly files; planted where they are written, see the table in ``shop/exports.py``
+    file_horrors: float = 1.0  # of files
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,9 @@ def events(day: Day, goods: Goods, others: tuple[str, ...]) -> pa.Table:
     beginnings = pa.concat_arrays(starts)
     start = seen_campaign * len(COUNTRIES) + visits["country"][of]
     device = visits["zone"][of] * len(AGENTS) + visits["agent"][of]
-    anonymous = uuids(visits["anonymous_high"], visits["anonymous_low"])
-    user = customer_id(visits["account"], visits["account"] >= 0)
+    here = slice(visit[0], visit[-1] + 1) if len(visit) else slice(0, 0)  # the visits of these steps
+    anonymous = uuids(visits["anonymous_high"][here], visits["anonymous_low"][here])
+    user = customer_id(visits["account"][here], visits["account"][here] >= 0)
     baskets = _Baskets(day, steps, places)
 
     parts = []
@@ -192,8 +193,8 @@ def events(day: Day, goods: Goods, others: tuple[str, ...]) -> pa.Table:
             "message_id": uuids(steps["id_high"][rows], steps["id_low"][rows]),
             "type": look_up(constants(TYPES), step[rows]),
             "event": look_up(constants(EVENTS), step[rows]),
-            "anonymous_id": look_up(anonymous, visit[rows]),
-            "user_id": look_up(user, visit[rows], steps["known"][rows]),
+            "anonymous_id": look_up(anonymous, visit[rows] - here.start),
+            "user_id": look_up(user, visit[rows] - here.start, steps["known"][rows]),
             "timestamp": instants(steps["at"][rows]),
             "received_at": instants(steps["received_at"][rows]),
             "properties": _properties(step, rows, look_up(in_properties, key[pages]), baskets),

@@ -98,7 +98,7 @@ def draw_people(seed: int, day: int, count: int, joining: int) -> dict[str, Any]
         "scanner": np.where(
             rng.random(count) < effects.SCANNED_MAILBOXES, 1 + (rng.random(count) < effects.HIDDEN_SCANNERS), 0
         ),
-        "dead_mailbox": rng.random(count) < effects.DEAD_MAILBOXES,
+        "dead_mailbox": rng.random(count) < effects.DEAD_AT_SIGN_UP,
         "agent": draw_agents(rng, count),
         "active": True,
         "bought": False,
@@ -161,9 +161,9 @@ def is_deliverable(mail_dirt: np.ndarray) -> np.ndarray:
     return (mail_dirt != MISSING) & (mail_dirt != INVALID)
 
 
-def draw_products(seed: int, first_day: int, days: int) -> dict[str, Any]:
-    """The catalogue: fifteen things a shelf, a fifth of them added during the history."""
-    rng = stream(seed, Purpose.CATALOGUE)
+def draw_products(world: "World") -> dict[str, Any]:
+    """The catalogue: fifteen things a shelf, a fifth of them added later; stock for so many customers."""
+    rng, first_day, days = stream(world.seed, Purpose.CATALOGUE), world.first_day, world.days
     category = np.repeat(np.arange(len(CATEGORIES)), PRODUCTS // len(CATEGORIES))
     thing = np.tile(np.arange(PRODUCTS // len(CATEGORIES)), len(CATEGORIES))
     median = np.array([shelf.median_price for shelf in CATEGORIES])[category]
@@ -173,7 +173,8 @@ def draw_products(seed: int, first_day: int, days: int) -> dict[str, Any]:
     created = np.where(
         later, first_day + rng.integers(1, max(days, 2), PRODUCTS), first_day - rng.integers(5, 40, PRODUCTS)
     )
-    delivery = np.ceil(12 * popularity).astype(np.int64) + 12
+    size = max(world.customers / 1_000, 1.0)
+    delivery = np.ceil(12 * popularity * size).astype(np.int64) + 12
     order = np.argsort(created, kind="stable")  # numbers in the order of creation
     columns = {
         "category": category,
