@@ -121,7 +121,9 @@ class Bench:
         settings = self.settings
         with self._service("letterpress.demo.shop", {"LETTERPRESS_SHOP_PORT": 0}) as ports:
             shop = f"http://127.0.0.1:{ports['LETTERPRESS_SHOP_PORT']}"
-            arguments = {"connections": {"letterpress_shop": Connection(base_url=shop)}, "as_of": AS_OF, "run_id": RUN}
+            places = {"": shop, "_database": settings.shop_database, "_files": settings.shop_exports}
+            connections = {f"letterpress_shop{end}": Connection(base_url=place) for end, place in places.items()}
+            arguments = {"connections": connections, "as_of": AS_OF, "run_id": RUN}
             for source in SOURCES:
                 load_id = extract(source, landing=settings.landing, **arguments)
                 landing.commit(settings.landing, load_id, NOBODY)

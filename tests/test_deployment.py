@@ -72,7 +72,7 @@ def test_no_secret_stands_in_the_file(services, name):
     given = environment_of(services[name])
     secrets = {variable: value for variable, value in given.items() if SECRET.search(variable)}
     for variable, value in secrets.items():
-        assert re.fullmatch(r"\$\{\w+:\?[^}]*\}", value), f"{variable} of {name} is not taken from the environment"
+        assert re.fullmatch(r"\$\{\w+:(\?[^}]*|-)\}", value), f"{variable} of {name} is not taken from the environment"
     for variable, value in given.items():
         for literal in re.findall(r"://[^@/\s]*:([^@/\s]+)@", value):
             assert literal.startswith("${"), f"{variable} of {name} holds a password"
@@ -131,6 +131,20 @@ def test_the_writers_pool_is_the_one_that_the_dags_ask_for(services):
     script = services["init"]["command"][-1]
     assert f"airflow pools set {WRITER_POOL} 1 " in script
     assert "airflow db migrate" in script
+
+
+def test_the_shops_database_and_files_are_where_the_dags_look_for_them(services):
+    import json
+
+    from letterpress.settings import Settings
+
+    given, shop = environment_of(services["worker"]), environment_of(services["shop"])
+    database = json.loads(given["AIRFLOW_CONN_LETTERPRESS_SHOP_DATABASE"])
+    address = f"{database['login']}:{database['password']}@{database['host']}:{database['port']}/{database['schema']}"
+    assert shop["LETTERPRESS_SHOP_DATABASE_URL"] == f"postgresql+psycopg://{address}"
+    assert f'"{database["schema"]}"' in services["init"]["command"][-1]
+    files = json.loads(given["AIRFLOW_CONN_LETTERPRESS_SHOP_FILES"])["extra"]["path"]
+    assert files == Settings(home=shop["LETTERPRESS_HOME"]).shop_exports
 
 
 def test_every_connection_that_the_dags_ask_for_is_set(services):

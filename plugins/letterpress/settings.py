@@ -39,6 +39,16 @@ class Settings(BaseSettings):
     )
     shop_dirt: str = Field(default="on", description="on, off, or a JSON object of rates, see demo/simulation/dirt.py")
     shop_faults: str = Field(default="on", description="on, off, or a JSON object of rates, see demo/shop/faults.py")
+    shop_database_url: str | None = Field(
+        default=None, repr=False, description="SQLAlchemy URL of the demo shop's order database; SQLite unless given"
+    )
+    shop_exports_folder: str | None = Field(
+        default=None, description="where the demo shop writes its nightly files; HOME/shop/exports unless given"
+    )
+    shop_webhook_url: str | None = Field(
+        default=None, repr=False, description="where the demo shop sends its web events; nowhere unless given"
+    )
+    shop_webhook_secret: str | None = Field(default=None, repr=False, description="signs the webhooks, as Segment does")
     as_of: datetime | None = Field(
         default=None, description="build as of this instant, not the data interval's or the shop's clock's"
     )
@@ -48,7 +58,7 @@ class Settings(BaseSettings):
     kept_versions: int = Field(default=5, gt=0, description="published versions kept for going back")
     memory_limit: str = Field(default="2GB", description="DuckDB's memory limit")
 
-    @field_validator("home", "online_retail")
+    @field_validator("home", "online_retail", "shop_exports_folder")
     @classmethod
     def absolute(cls, value: str | None) -> str | None:
         """A bare path is resolved against the working directory; a URI stays as it is."""
@@ -118,6 +128,16 @@ class Settings(BaseSettings):
     def shop(self) -> str:
         """Base URL of the demo shop."""
         return self.shop_url or f"http://{self.host}:{self.shop_port}"
+
+    @property
+    def shop_database(self) -> str:
+        """SQLAlchemy URL of the demo shop's order database."""
+        return self.shop_database_url or f"sqlite:///{self.home.removeprefix('file://')}/shop/orders.sqlite"
+
+    @property
+    def shop_exports(self) -> str:
+        """The folder of the files that the demo shop writes every night."""
+        return self.shop_exports_folder or f"{self.home}/shop/exports"
 
     @property
     def storefront(self) -> str:

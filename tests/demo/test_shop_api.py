@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from letterpress.demo.shop.app import LISTS, Fault, create_app
+from letterpress.demo.simulation.switches import Dirt
 
 TODAY = datetime(2011, 1, 12, tzinfo=UTC)
 KEYS = {
@@ -46,7 +47,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 def small_shop(home: Path) -> FastAPI:
-    return create_app(home=home, seed=11, customers=50, days=45, today=TODAY)
+    return create_app(home=home, seed=11, customers=50, days=45, today=TODAY, dirt=Dirt.off())
 
 
 @pytest.fixture(scope="module")

@@ -133,14 +133,14 @@ from datetime import datetime
 from pathlib import Path
 from letterpress.demo.simulation.store import Store, World
 world = World({seed}, {customers}, {days}, datetime.fromisoformat("{today}"))
-store, written, write = Store(Path(sys.argv[1]), world), 0, Store._write
+store, written, write = Store(Path(sys.argv[1]), world), 0, Store._show
 def dying_write(self, *arguments):
     global written
     write(self, *arguments)
     written += 1
     if written == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-Store._write = dying_write
+Store._show = dying_write
 store.prepare() if sys.argv[2] == "start" else store.advance(int(sys.argv[2]))
 """
 

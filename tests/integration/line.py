@@ -36,9 +36,10 @@ STAGES = (
 
 @dataclass
 class RunningShop:
-    """The demo shop as an API on loopback."""
+    """The demo shop as an API on loopback, with its order database and its files in its home."""
 
     url: str
+    home: Path
 
     def rows(self, entity: str) -> list[dict]:
         """Every row of a list, page by page."""
@@ -65,7 +66,7 @@ def running_shop(home: Path, *, customers: int, days: int) -> Iterator[RunningSh
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield RunningShop(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield RunningShop(f"http://127.0.0.1:{listener.getsockname()[1]}", home)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
@@ -143,11 +144,15 @@ def dags() -> dict:
 
 
 @contextmanager
-def environment_of(home: Path, shop_url: str, esp: RunningEsp, online_retail: Path | None = None) -> Iterator[Settings]:
+def environment_of(
+    home: Path, shop: RunningShop, esp: RunningEsp, online_retail: Path | None = None
+) -> Iterator[Settings]:
     """The settings and connections of a line, in this process's environment until the block ends."""
     ours = {
         "LETTERPRESS_HOME": str(home),
-        "LETTERPRESS_SHOP_URL": shop_url,
+        "LETTERPRESS_SHOP_URL": shop.url,
+        "LETTERPRESS_SHOP_DATABASE_URL": f"sqlite:///{shop.home / 'shop' / 'orders.sqlite'}",
+        "LETTERPRESS_SHOP_EXPORTS_FOLDER": str(shop.home / "shop" / "exports"),
         "LETTERPRESS_ESP_URL": esp.base_url,
         "LETTERPRESS_SMTP_PORT": str(esp.smtp_port),
         "LETTERPRESS_ESP_TOKEN": esp.token,
@@ -175,6 +180,6 @@ def running_line(home: Path, *, customers: int, days: int, online_retail: Path |
     with (
         running_shop(home, customers=customers, days=days) as shop,
         running_esp(home / "esp", token=TOKEN, shop_url=shop.url) as esp,
-        environment_of(home, shop.url, esp, online_retail) as given,
+        environment_of(home, shop, esp, online_retail) as given,
     ):
         yield Line(home, shop, esp, given)

@@ -203,18 +203,20 @@ def read_and_leave(story: Story) -> None:
     httpx.post(line.esp.base_url + there, data={"List-Unsubscribe": "One-Click"}).raise_for_status()
 
 
-def order_with(shop_home: Path, **changed) -> tuple:
-    """Change the shop's newest order; returns the row as it was, to be put back."""
-    with closing(sqlite3.connect(shop_home / "shop" / "shop.sqlite", timeout=60)) as connection, connection:
-        row = connection.execute("select key, at, body from orders order by at desc, key limit 1").fetchone()
-        body = json.dumps(json.loads(row[2]) | changed).encode()
-        connection.execute("update orders set body = ? where key = ?", (body, row[0]))
-    return row
+def order_with(shop_home: Path, **changed) -> dict:
+    """Change the newest order in the shop's database; returns it as it was, to be put back."""
+    with closing(sqlite3.connect(shop_home / "shop" / "orders.sqlite", timeout=60)) as connection, connection:
+        names = ", ".join(("order_id", *changed))
+        row = connection.execute(f"select {names} from orders order by updated_at desc, order_id limit 1").fetchone()
+        changes = ", ".join(f"{name} = ?" for name in changed)
+        connection.execute(f"update orders set {changes} where order_id = ?", (*changed.values(), row[0]))
+    return dict(zip(("order_id", *changed), row, strict=True))
 
 
-def put_back(shop_home: Path, row: tuple) -> None:
-    with closing(sqlite3.connect(shop_home / "shop" / "shop.sqlite", timeout=60)) as connection, connection:
-        connection.execute("update orders set at = ?, body = ? where key = ?", (row[1], row[2], row[0]))
+def put_back(shop_home: Path, row: dict) -> None:
+    with closing(sqlite3.connect(shop_home / "shop" / "orders.sqlite", timeout=60)) as connection, connection:
+        changes = ", ".join(f"{name} = :{name}" for name in row)
+        connection.execute(f"update orders set {changes} where order_id = :order_id", row)
 
 
 def project_without_a_code(folder: Path) -> Path:

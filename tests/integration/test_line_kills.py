@@ -182,7 +182,7 @@ def made(path: Path, shop: RunningShop, key: bytes) -> Iterator[Home]:
     (path / "secrets").mkdir(parents=True)
     (path / "secrets" / "identity_key").write_bytes(key)
     with running_esp(path / "esp", token=TOKEN, shop_url=shop.url) as esp:
-        with environment_of(path, shop.url, esp) as settings:
+        with environment_of(path, shop, esp) as settings:
             given = {
                 name: value
                 for name, value in environment(settings).items()

@@ -17,6 +17,7 @@ from source_doubles import AS_OF, PASSED, START, Api, Fault, Line, event, iso, s
 
 from letterpress.sources import landing, locks
 from letterpress.sources.errors import SourceBusy, SourceRefused, SourceUnavailable
+from letterpress.sources.options import RestOptions
 
 
 def test_every_page_lands_typed_and_once(line: Line, web: Api) -> None:
@@ -120,9 +121,9 @@ def test_entities_of_a_source_land_together_and_an_idle_one_keeps_its_cursor(lin
     order = {"order_id": "O1", "status": "placed", "total_amount": 10, "updated_at": "2011-06-01T00:00:00Z"}
     lines = [{"order_line_id": "L1", "order_id": "O1", "quantity": 2, "updated_at": "2011-06-01T00:00:00Z"}]
     api.tables |= {"/v1/orders": [order], "/v1/order_lines": lines, "/v1/refunds": []}
-    first = line.land("shop")
+    first = line.land(source_named("shop", options=RestOptions(reader="rest")))
     api.tables["/v1/orders"].append(order | {"order_id": "O2", "updated_at": "2011-06-02T00:00:00Z"})
-    second = line.land("shop")
+    second = line.land(source_named("shop", options=RestOptions(reader="rest")))
     assert {name: entity.rows for name, entity in first.entities.items()} == {
         "orders": 1,
         "order_lines": 1,

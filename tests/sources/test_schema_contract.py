@@ -25,6 +25,7 @@ from letterpress.sources.entities import (
     snake_case,
 )
 from letterpress.sources.errors import SchemaChanged
+from letterpress.sources.options import RestOptions
 
 THINGS = Entity(
     name="things",
@@ -218,7 +219,7 @@ def test_a_changed_type_stops_the_whole_source_and_lands_nothing(line: Line, api
         "/v1/refunds": [{"refund_id": "R1", "amount": "5.00 GBP", "updated_at": at}],
     }
     with pytest.raises(SchemaChanged) as caught:
-        line.extract("shop")
+        line.extract(source_named("shop", options=RestOptions(reader="rest")))
     assert str(caught.value).startswith(
         "shop.refunds.amount: expected double, found JSON string, first at page 1, row 1"
     )
@@ -226,7 +227,7 @@ def test_a_changed_type_stops_the_whole_source_and_lands_nothing(line: Line, api
     assert line.files() == set()
     assert not landing.pending(line.landing)
     api.tables["/v1/refunds"][0]["amount"] = 5.0
-    assert line.land("shop").rows == 12
+    assert line.land(source_named("shop", options=RestOptions(reader="rest"))).rows == 12
 
 
 def test_a_column_that_appears_on_a_later_page_is_null_before(line: Line, web: Api) -> None:

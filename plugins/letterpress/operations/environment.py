@@ -67,6 +67,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "50",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW_CONN_LETTERPRESS_SHOP": json.dumps({"conn_type": "http", **shop}),
+        "AIRFLOW_CONN_LETTERPRESS_SHOP_DATABASE": json.dumps(_database(settings.shop_database)),
+        "AIRFLOW_CONN_LETTERPRESS_SHOP_FILES": json.dumps(
+            {"conn_type": "fs", "extra": {"path": settings.shop_exports}}
+        ),
         "AIRFLOW_CONN_LETTERPRESS_LOCAL_ESP": json.dumps(
             {"conn_type": "http", **esp, "password": token, "extra": smtp}
         ),
@@ -82,6 +86,19 @@ def environment(settings: Settings) -> dict[str, str]:
 def passwords_file(settings: Settings) -> Path:
     """Where Airflow's simple auth manager writes the generated password."""
     return airflow_home(settings) / "passwords.json"
+
+
+def _database(url: str) -> dict:
+    """A SQLAlchemy URL as the fields of an Airflow Connection."""
+    from sqlalchemy.engine import make_url
+
+    parts = make_url(url)
+    kind = {"postgresql": "postgres"}.get(parts.get_backend_name(), parts.get_backend_name())
+    if kind == "sqlite":
+        return {"conn_type": kind, "host": parts.database}
+    given = {"host": parts.host, "port": parts.port, "schema": parts.database, "login": parts.username}
+    given |= {"password": parts.password, "extra": dict(parts.query)}
+    return {"conn_type": kind} | {name: value for name, value in given.items() if value}
 
 
 def _address(url: str) -> dict:

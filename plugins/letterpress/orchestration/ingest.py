@@ -13,13 +13,37 @@ log = logging.getLogger(__name__)
 
 
 def connection(name: str):
-    """Where a source is, from its Airflow Connection: a base URL with its key, or (type `fs`) a folder."""
+    """Where a source is, from its Airflow Connection.
+
+    A base URL with its key; of type `fs` a folder; of type `sqlite` or `postgres` a database, as SQLAlchemy's URL
+    without the password, which is the key.
+    """
     from letterpress.sources import Connection
 
     found = BaseHook.get_connection(name)
     if found.conn_type == "fs":
         return Connection(base_url=found.extra_dejson["path"])
+    if found.conn_type == "sqlite":
+        return Connection(base_url=f"sqlite:///{found.host}")
+    if found.conn_type in ("postgres", "postgresql"):
+        return Connection(base_url=_postgres_url(found), token=found.password or None)
     return Connection(base_url=f"{found.schema or 'http'}://{found.host}:{found.port}", token=found.password)
+
+
+def _postgres_url(found) -> str:
+    """Address, user and database, and of the extras those that are the driver's own, such as `sslmode`."""
+    from sqlalchemy.engine import URL
+
+    extra = {key: value for key, value in found.extra_dejson.items() if isinstance(value, str)}
+    url = URL.create(
+        "postgresql+psycopg",
+        username=found.login,
+        host=found.host,
+        port=found.port,
+        database=found.schema,
+        query={key: value for key, value in extra.items() if not key.startswith("__")},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 @task(multiple_outputs=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
 from letterpress.settings import Settings, settings
+from letterpress.sources.options import FileOptions, Options
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,7 +23,7 @@ _CRON_FIELD = re.compile(r"^[0-9*/,\-A-Za-z]+$")
 
 
 class Connection(BaseModel):
-    """Where a source is and what opens it: a base URL, or a folder for sources that are files."""
+    """Where a source is and what opens it: a base URL, a folder of files, or a database's URL without its password."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,6 +57,9 @@ class Source(BaseModel):
     page_size: int = Field(default=1_000, gt=0)
     enabled_by: str | None = Field(default=None, description="the setting without which the source is off")
     retry: Retry = Retry()
+    options: Annotated[Options, Field(discriminator="reader")] | None = Field(
+        default=None, description="how the rows are read, where it is not the module's own way"
+    )
 
     @field_validator("schedule")
     @classmethod
@@ -87,13 +92,22 @@ class Source(BaseModel):
         return self.enabled_by is None or getattr(settings, self.enabled_by) not in (None, "", False)
 
     def load_module(self) -> ModuleType:
-        """The module that reads this kind of source."""
+        """The module that declares the entities."""
         from importlib import import_module
 
         return import_module(f"letterpress.sources.{self.module}")
 
+    def load_reader(self) -> ModuleType:
+        """The module whose ``pages`` reads the rows: the one that the options name, else the source's own."""
+        from importlib import import_module
+
+        return import_module(f"letterpress.sources.{self.options.reader if self.options else self.module}")
+
     def declared(self) -> tuple[Entity, ...]:
-        """The entities, as the module declares them; ``ValueError`` where block and module disagree."""
+        """The entities, as the module declares them; ``ValueError`` where block and module disagree.
+
+        Files tell what is new by their listing and not by a column, whatever the entity's cursor is elsewhere.
+        """
         module = self.load_module()
         known = {entity.name: entity for entity in module.ENTITIES.get(self.name, ())}
         if unknown := [name for name in self.entities if name not in known]:
@@ -101,7 +115,8 @@ class Source(BaseModel):
                 f"{SOURCES_FILE.name}: {self.name}.entities: expected some of {sorted(known)} (what ENTITIES in "
                 f"{self.module}.py declares), found {unknown}; next step: declare them there or remove them here"
             )
-        return tuple(known[name] for name in self.entities)
+        found = [known[name] for name in self.entities]
+        return tuple(replace(one, cursor=None) if isinstance(self.options, FileOptions) else one for one in found)
 
 
 def load_sources(

@@ -171,6 +171,9 @@ class Contract:
         family = _family(values.type)
         if family is None and name in self._json:
             return pa.array([None if value is None else _json_text(value) for value in values.to_pylist()], TEXT)
+        if family == TEXT and name in self._json:  # files and databases keep objects and arrays as text
+            parsed = [None if text is None else _parsed(text) for text in values.to_pylist()]
+            return self._array(name, kind, parsed, label)
         numbers = family in (WHOLE, NUMBER) and kind in (WHOLE, NUMBER)
         if (family != kind and not numbers) or name in self._json:
             raise self._changed(name, str(values.type), label, pc.index(pc.is_valid(values), True).as_py())
@@ -224,6 +227,13 @@ def row_hashes(table: pa.Table) -> pa.Array:
 
 def _json_text(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _instant(value: str) -> datetime | None:

@@ -1,6 +1,7 @@
-"""The demo shop's REST API: ``crm``, ``catalogue``, ``shop``, ``web`` and ``email`` are rooms of one back office.
+"""The demo shop: ``crm``, ``catalogue``, ``shop``, ``web`` and ``email`` are rooms of one back office.
 
-GET /v1/<entity>?since=&page_size=&cursor= → pages ordered by cursor column and key → landing.
+Its REST API has all of them: GET /v1/<entity>?since=&page_size=&cursor= → pages ordered by cursor column and key →
+landing. By their options in ``sources.yml``, ``shop`` is read from the order database and ``catalogue`` from files.
 """
 
 from letterpress.sources import rest

@@ -113,13 +113,13 @@ class _Extraction:
         return self.load_id if kept else None
 
     def _reader(self, entity: "Entity", contract: "Contract") -> "Any":
-        module = self.source.load_module()
+        reader = self.source.load_reader()
         since = self._since(entity)
         name = f"{self.source.name}.{entity.name}"
 
         def tables() -> "Iterator[pa.Table]":
             number = 0
-            pages = module.pages(self.source, entity, since=since, connection=self.connection)
+            pages = reader.pages(self.source, entity, since=since, connection=self.connection)
             for number, page in enumerate(pages, start=1):
                 table = contract.apply(page)
                 if page.cursor is not None:

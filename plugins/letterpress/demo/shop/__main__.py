@@ -5,7 +5,8 @@ import sys
 
 import uvicorn
 
-from letterpress.demo.shop.app import UnusableHomeError, create_app_from
+from letterpress.demo.shop.app import UnusableHomeError, UnusableSwitchesError, create_app_from
+from letterpress.demo.shop.database import DatabaseUnusable
 from letterpress.demo.simulation.store import OtherWorld
 from letterpress.settings import settings
 
@@ -26,7 +27,7 @@ def main() -> int:
             return 3
         try:
             app = create_app_from(configured)
-        except (OtherWorld, UnusableHomeError) as error:
+        except (OtherWorld, UnusableHomeError, UnusableSwitchesError, DatabaseUnusable) as error:
             sys.stderr.write(f"{error}\n")
             return 2
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))

@@ -17,13 +17,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from letterpress.demo.shop import pages
-from letterpress.demo.shop.faults import Fault, FaultMiddleware
+from letterpress.demo.shop.database import OrderDatabase
+from letterpress.demo.shop.exports import Exports
+from letterpress.demo.shop.faults import Fault, FaultMiddleware, has_changed_types, repeated_rows, with_changed_types
 from letterpress.demo.shop.loop import ClosedLoop
 from letterpress.demo.shop.mailboxes import Mailboxes
+from letterpress.demo.shop.webhooks import Webhooks
 from letterpress.demo.simulation import chance, rows
 from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import Store
-from letterpress.demo.simulation.switches import Dirt
+from letterpress.demo.simulation.switches import Dirt, Faults
 from letterpress.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,10 @@ LISTS: tuple[tuple[str, type[BaseModel], str, str], ...] = (
 
 class UnusableHomeError(Exception):
     """The home is not a folder of this machine."""
+
+
+class UnusableSwitchesError(Exception):
+    """The settings name a kind of dirt or a fault that there is not, or give it no rate."""
 
 
 class Paging(BaseModel):
@@ -95,17 +102,34 @@ def create_app(
     today: datetime = TODAY,
     dirt: Dirt | None = None,
     mailboxes: Mailboxes | None = None,
+    database_url: str | None = None,
+    exports: str | Path | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+    rates: Faults | None = None,
     faults: list[Fault] | None = None,
 ) -> FastAPI:
     """The shop as an application; its history is made here where ``<home>/shop/shop.sqlite`` is absent.
 
     ``dirt`` is all on unless given. ``mailboxes`` are where its people read what the local ESP delivered; without
-    them nobody answers. ``faults`` is a list that tests may go on filling while the application runs
-    (``app.state.faults``). Raises ``OtherWorld`` where the file was made with other parameters.
+    them nobody answers. ``database_url`` is where its orders are mirrored, ``<home>/shop/orders.sqlite`` unless given;
+    ``exports`` where it writes its nightly files, ``<home>/shop/exports``; ``webhook_url`` where its web events are
+    sent. ``rates`` are how often its API fails, never unless given; ``faults`` is a list that tests may go on filling
+    while the application runs (``app.state.faults``). Raises ``OtherWorld`` where the file was made with other
+    parameters, ``DatabaseUnusable`` where the order database cannot be written to.
     """
     world = World(seed, customers, days, today, dirt=dirt or Dirt())
     store = Store(Path(home) / "shop" / "shop.sqlite", world)
     store.prepare()
+    folder = store.path.parent
+    outlets: list[OrderDatabase | Exports | Webhooks] = [
+        OrderDatabase(database_url or f"sqlite:///{folder / 'orders.sqlite'}", store),
+        Exports(Path(exports or folder / "exports"), store),
+    ]
+    if webhook_url:
+        outlets.append(Webhooks(webhook_url, webhook_secret, store))
+    for outlet in outlets:
+        outlet.prepare()
     app = FastAPI(
         title="Letterpress demo shop",
         version="1",
@@ -113,12 +137,13 @@ def create_app(
         " `next_cursor`, come back later with `since`. Overwritten rows appear again under their new cursor value.",
     )
     app.state.faults = faults if faults is not None else []
-    app.add_middleware(FaultMiddleware, faults=app.state.faults)
+    rates = rates or Faults.off()
+    app.add_middleware(FaultMiddleware, faults=app.state.faults, rates=rates, seed=seed)
     app.state.store = store
     for entity, model, field, summary in LISTS:
-        _add_list(app, store, entity, model, field, summary)
+        _add_list(app, store, rates, entity, model, field, summary)
     _add_stream(app, store)
-    loop = app.state.loop = ClosedLoop(store, mailboxes)
+    loop = app.state.loop = ClosedLoop(store, mailboxes, outlets)
     _add_clock(app, store, loop)
     pages.install(app, store)
 
@@ -137,7 +162,9 @@ def create_app(
     return app
 
 
-def _add_list(app: FastAPI, store: Store, entity: str, model: type[BaseModel], field: str, summary: str) -> None:
+def _add_list(
+    app: FastAPI, store: Store, rates: Faults, entity: str, model: type[BaseModel], field: str, summary: str
+) -> None:
     def read(paging: Annotated[Paging, Query()]) -> Response:
         try:
             after = decode_cursor(entity, paging.cursor) if paging.cursor else None
@@ -147,6 +174,11 @@ def _add_list(app: FastAPI, store: Store, entity: str, model: type[BaseModel], f
         found = store.page(entity, since, after, paging.page_size + 1)
         page = found[: paging.page_size]
         cursor = encode_cursor(entity, page[-1][:2]) if len(found) > len(page) else None
+        if after is not None and page:
+            again = repeated_rows(rates, store.world.seed, paging.cursor or "", len(page))
+            page = [*(store.page_before(entity, after, again) if again else []), *page]
+        if entity == "products" and has_changed_types(rates, store.world.seed, store.now()):
+            page = [(at, key, with_changed_types(row)) for at, key, row in page]
         body = b'{"data":[' + b",".join(row[2] for row in page) + b'],"next_cursor":' + orjson.dumps(cursor) + b"}"
         return Response(body, media_type="application/json")
 
@@ -212,7 +244,10 @@ def _add_clock(app: FastAPI, store: Store, loop: ClosedLoop) -> None:
 
 
 def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> FastAPI:
-    """The shop that the settings describe; UnusableHomeError where the home is not a local folder."""
+    """The shop that the settings describe.
+
+    ``UnusableHomeError`` where the home is not a local folder, ``UnusableSwitchesError`` where the switches are not.
+    """
     from letterpress.demo.esp.server import read_token
 
     home = configured.home.removeprefix("file://")
@@ -221,13 +256,28 @@ def create_app_from(configured: Settings, faults: list[Fault] | None = None) -> 
             f"the demo shop keeps its database in LETTERPRESS_HOME: expected a local folder, found {home};"
             " run it with a local LETTERPRESS_HOME and point LETTERPRESS_SHOP_URL at it"
         )
+    exports = configured.shop_exports.removeprefix("file://")
+    if "://" in exports:
+        raise UnusableHomeError(
+            f"the demo shop writes its files into LETTERPRESS_SHOP_EXPORTS_FOLDER: expected a local folder, found"
+            f" {exports}; give a local one, and the URI as the path of the Airflow Connection letterpress_shop_files"
+        )
+    try:
+        dirt, rates = Dirt.parse(configured.shop_dirt), Faults.parse(configured.shop_faults)
+    except ValueError as error:
+        raise UnusableSwitchesError(f"LETTERPRESS_SHOP_DIRT or LETTERPRESS_SHOP_FAULTS: {error}") from None
     return create_app(
         home=home,
         seed=configured.shop_seed,
         customers=configured.shop_customers,
         days=configured.shop_days,
         today=configured.shop_today,
-        dirt=Dirt.parse(configured.shop_dirt),
+        dirt=dirt,
+        rates=rates,
         mailboxes=Mailboxes(configured.esp, configured.esp_token or read_token(configured.secrets)),
+        database_url=configured.shop_database,
+        exports=exports,
+        webhook_url=configured.shop_webhook_url,
+        webhook_secret=configured.shop_webhook_secret,
         faults=faults,
     )

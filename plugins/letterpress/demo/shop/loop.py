@@ -10,7 +10,8 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from threading import Lock
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -29,12 +30,24 @@ log = logging.getLogger(__name__)
 MOST_LINKS = 30
 
 
-class ClosedLoop:
-    """Moves the shop's clock, with the mail of the local ESP in between; without an ESP the clock moves alone."""
+class Outlet(Protocol):
+    """An interface of the shop that follows what it shows: its order database, its files, its webhooks."""
 
-    def __init__(self, store: Store, mailboxes: Mailboxes | None):
+    def update(self) -> None:
+        """Follow up to now; what cannot be done now is done with a later advance."""
+
+
+class ClosedLoop:
+    """Moves the shop's clock, with the mail of the local ESP in between; without an ESP the clock moves alone.
+
+    The outlets follow each time.
+    """
+
+    def __init__(self, store: Store, mailboxes: Mailboxes | None, outlets: Sequence[Outlet] = ()):
         self._store = store
         self._mailboxes = mailboxes
+        self._outlets = outlets
+        self._following = Lock()
 
     def advance(self, by: int) -> int:
         """Move the clock by milliseconds; the new time comes back.
@@ -46,6 +59,9 @@ class ClosedLoop:
         before = self._store.now()
         now = self._store.advance(by, None if letters is None else partial(answer, letters))
         self._tell(before, now)
+        with self._following:
+            for outlet in self._outlets:
+                outlet.update()
         return now
 
     def _fetch(self) -> list[Mail] | None:

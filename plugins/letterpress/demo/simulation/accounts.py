@@ -8,7 +8,7 @@ from letterpress.demo.simulation import chance, traits
 from letterpress.demo.simulation.chance import HOUR, MINUTE, Purpose
 from letterpress.demo.simulation.mail import GRANTED, WITHDRAWN
 from letterpress.demo.simulation.tables import State
-from letterpress.demo.simulation.visits import Columns, Depth, Kind
+from letterpress.demo.simulation.visits import Columns, Depth, Kind, neighbours
 from letterpress.demo.simulation.vocabulary import LOYALTY_PENCE
 
 if TYPE_CHECKING:
@@ -60,12 +60,10 @@ def _whose_address(
     state: State, rng: np.random.Generator, person: np.ndarray, again: np.ndarray, shared: float
 ) -> np.ndarray:
     """The person whose address each account gives: rarely that of somebody in the same country."""
-    people, held = state.people, state.accounts
+    rows = np.flatnonzero((rng.random(len(person)) < shared) & ~again)
+    near = neighbours(state, rng, state.people["country"][person[rows]])
     owner = person.copy()
-    for row in np.flatnonzero((rng.random(len(person)) < shared) & ~again):
-        near = np.flatnonzero(people["country"][held["person"]] == people["country"][person[row]])
-        if len(near):
-            owner[row] = held["mail_person"][near[rng.integers(0, len(near))]]
+    owner[rows[near >= 0]] = state.accounts["mail_person"][near[near >= 0]]
     return owner
 
 

@@ -103,15 +103,15 @@ class _Soil:
         return self.tables[entity][name].to_numpy()
 
     def put(self, entity: str, name: str, rows: np.ndarray, values: pa.Array) -> None:
-        """Replace a column's values in some rows, given by their positions."""
+        """Replace a column's values in some rows, given by their positions in ascending order."""
+        if not len(rows):
+            return
         table = self.tables[entity]
-        index = table.column_names.index(name)
-        kind = table.schema.field(name).type
-        position = np.zeros(table.num_rows, np.int64)
-        position[:] = np.arange(table.num_rows)
-        position[rows] = table.num_rows + np.arange(len(rows))
-        both = pa.chunked_array([*table[name].chunks, values.cast(kind)], kind)
-        self.tables[entity] = table.set_column(index, table.schema.field(name), both.take(pa.array(position)))
+        field = table.schema.field(name)
+        mask = np.zeros(table.num_rows, bool)
+        mask[rows] = True
+        changed = pc.replace_with_mask(_array(table[name].combine_chunks()), pa.array(mask), values.cast(field.type))
+        self.tables[entity] = table.set_column(table.column_names.index(name), field, changed)
 
     def plant(self, kind: str, entity: str, rows: np.ndarray, detail: pa.Array | None = None) -> None:
         """Note what was planted in some rows of a table."""

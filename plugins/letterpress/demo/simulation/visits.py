@@ -136,14 +136,22 @@ def _sign_ups(state: State, rng: np.random.Generator, day: int, again: int) -> C
     return _of_people(state, rng, day, who, kind=Kind.SIGN_UP, depth=depth)
 
 
+def neighbours(state: State, rng: np.random.Generator, country: np.ndarray) -> np.ndarray:
+    """An account by lot of somebody in each of these countries; -1 where there is none."""
+    if not len(country) or not len(state.accounts):
+        return np.full(len(country), -1, np.int64)
+    holders = state.people["country"][state.accounts["person"]]
+    order = np.argsort(holders, kind="stable")
+    start, end = (np.searchsorted(holders[order], country, side=side) for side in ("left", "right"))
+    picked = start + (rng.random(len(country)) * (end - start)).astype(np.int64)
+    return np.where(end > start, order[np.minimum(picked, len(order) - 1)], -1)
+
+
 def _join_households(state: State, rng: np.random.Generator, day: int) -> None:
     """Those who never open an account of their own use one of somebody in their country from this day on."""
-    people, accounts = state.people, state.accounts
-    for joiner in np.flatnonzero((people["sign_up_day"] == day) & people["joins"]):
-        holder = accounts["person"]
-        near = np.flatnonzero(people["country"][holder] == people["country"][joiner])
-        if len(near):
-            people["account"][joiner] = people["first_account"][joiner] = near[rng.integers(0, len(near))]
+    people = state.people
+    joiners = np.flatnonzero((people["sign_up_day"] == day) & people["joins"])
+    people["account"][joiners] = people["first_account"][joiners] = neighbours(state, rng, people["country"][joiners])
 
 
 def _orders(state: State, rng: np.random.Generator, day: int, busy: float, behaviour: Behaviour) -> Columns:
