@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop next-day report sync publish-list publish-rollback model-rollback test test-slow lint format bench
+.PHONY: help setup run down ui shop shop-history next-day report sync publish-list publish-rollback model-rollback test test-slow lint format bench
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ ui: setup ## Start the services (Airflow, demo shop, local ESP) without running 
 
 shop: setup ## Serve the demo shop alone, in the foreground
 	@$(PYTHON) -m letterpress.demo.shop
+
+shop-history: setup ## Write the shop's history as Parquet: CUSTOMERS=1000000 EVENTS=50000000 (or DAYS=…) [SEED=… OUT=…]
+	@$(PYTHON) -m letterpress.demo.history $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(EVENTS),--events $(EVENTS)) \
+	  $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out '$(OUT)')
 
 next-day: ## Advance the demo shop's clock: DAYS=1
 	@$(LETTERPRESS) next-day --days $(or $(DAYS),1)
