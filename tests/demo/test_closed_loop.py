@@ -157,6 +157,7 @@ def test_a_strangers_mail_stays_unanswered(played):
     assert {e["event_type"] for e in world.events() if e["email"] == "stranger@example.com"} == {"sent", "delivered"}
 
 
+@pytest.mark.slow
 def test_the_same_mails_are_answered_the_same_whatever_the_steps(tmp_path):
     """The ESP's own ids differ between two installations; what people do does not."""
     found = []
@@ -181,7 +182,7 @@ def test_the_same_mails_are_answered_the_same_whatever_the_steps(tmp_path):
 def test_the_clock_moves_without_the_esp_and_the_mail_is_answered_later(tmp_path, caplog):
     with running(tmp_path, customers=250) as world:
         world.mail(world.addresses())
-        loop_mailboxes = world.shop.app.state.loop._mailboxes
+        loop_mailboxes = world.shop.app.state.loop.mailboxes
         right = loop_mailboxes._base_url
         loop_mailboxes._base_url = "http://127.0.0.1:9"
         world.advance(days=1)
@@ -198,7 +199,7 @@ def test_the_clock_moves_without_the_esp_and_the_mail_is_answered_later(tmp_path
 def test_reactions_that_could_not_be_told_are_told_once_with_the_next_step(tmp_path):
     with running(tmp_path, customers=250) as world:
         world.mail(world.addresses())
-        mailboxes = world.shop.app.state.loop._mailboxes
+        mailboxes = world.shop.app.state.loop.mailboxes
         react, calls = mailboxes.react, []
 
         def lose_the_answer(reactions):

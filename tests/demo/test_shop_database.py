@@ -206,6 +206,7 @@ def test_a_database_that_is_away_during_an_advance_is_behind_and_catches_up(stor
     assert_mirrored(url, store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     ["postgresql+psycopg://shop:sesame-open@127.0.0.1:{port}/shop", "mysql://shop:sesame-open@localhost/x", "no"],

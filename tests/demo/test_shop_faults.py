@@ -179,6 +179,7 @@ def test_the_stream_breaks_off_too_and_can_be_resumed_after_the_last_whole_event
     assert len(received) + sum(line.startswith("id: ") for line in rest.splitlines()) == count
 
 
+@pytest.mark.slow
 def test_an_extraction_from_a_failing_shop_loses_nothing_and_takes_nothing_twice(tmp_path, caplog):
     """Every fault at ten times its usual rate or more, beside all the dirt; the same shop without is the measure."""
     caplog.set_level(logging.INFO, faults.__name__)

@@ -26,7 +26,7 @@ from letterpress.settings import REPOSITORY, Settings
 
 TODAY = Settings.model_fields["shop_today"].default
 SMALL = {"customers": 120, "days": 40, "events": None, "seed": 3, "today": TODAY, "dirt": Dirt()}
-EVENTS = 12_000
+EVENTS = 120_000
 
 
 def run(out: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +51,7 @@ def small(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_processes_with_other_thread_counts_write_equal_tables(tmp_path):
     wanted = ("--customers", "150", "--days", "30")
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS")
@@ -111,8 +112,9 @@ def test_the_truth_of_a_history_can_be_read(small):
     assert set(found.planted["kind"]) >= {"messy_emails", "second_accounts", "bots"}
 
 
+@pytest.mark.slow
 def test_the_number_of_events_is_met_within_five_per_cent(tmp_path):
-    done = run(tmp_path / "out", "--customers", "300", "--events", str(EVENTS))
+    done = run(tmp_path / "out", "--customers", "3000", "--events", str(EVENTS))
 
     assert done.returncode == 0, done.stderr
     assert abs(manifest(tmp_path / "out")["events"] / EVENTS - 1) < history.TOLERANCE

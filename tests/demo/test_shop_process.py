@@ -65,6 +65,7 @@ def wait_until_open(process: subprocess.Popen, port: int) -> None:
     raise AssertionError("the shop did not open within a minute")
 
 
+@pytest.mark.slow
 def test_it_opens_from_the_settings_and_resumes_where_it_was_killed(tmp_path):
     port = free_port()
     process = start(tmp_path, port)
@@ -155,6 +156,7 @@ def kill_within(path: Path, what: str, writes: int) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", [1, 150])
 def test_a_start_that_is_killed_leaves_nothing_behind_and_can_be_repeated(tmp_path, writes):
     path, whole = tmp_path / "killed" / "shop.sqlite", Store(tmp_path / "whole" / "shop.sqlite", WORLD)
@@ -167,6 +169,7 @@ def test_a_start_that_is_killed_leaves_nothing_behind_and_can_be_repeated(tmp_pa
     assert rows(store) == rows(whole)
 
 
+@pytest.mark.slow
 def test_an_advance_that_is_killed_leaves_the_old_day(tmp_path):
     path = tmp_path / "shop.sqlite"
     store = Store(path, WORLD)

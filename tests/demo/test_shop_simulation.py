@@ -126,6 +126,7 @@ def test_what_was_planted_lies_in_the_file_and_a_row_committed_late_is_hidden_un
     assert set(ENTITIES).isdisjoint({f"truth_{name}" for name in truths.SCHEMAS})
 
 
+@pytest.mark.slow
 def test_other_processes_agree(tmp_path):
     script = (
         "import sys, hashlib, sqlite3; from pathlib import Path; from datetime import datetime, UTC\n"

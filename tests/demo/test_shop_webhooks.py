@@ -257,6 +257,7 @@ hooks.update()
 """
 
 
+@pytest.mark.slow
 def test_a_kill_repeats_only_what_was_in_flight_and_loses_nothing(receiver, store):
     receiver.seconds = 0.02
     position = store.position("events")

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from letterpress.demo.esp import RunningEsp
 from letterpress.demo.esp import running as running_esp
 from letterpress.demo.shop.app import create_app
+from letterpress.demo.shop.mailboxes import Mailboxes
+from letterpress.demo.simulation.switches import Faults
 from letterpress.operations.environment import environment
 from letterpress.settings import REPOSITORY, Settings, settings
 from letterpress.sources import load_sources
@@ -40,6 +43,11 @@ class RunningShop:
 
     url: str
     home: Path
+    app: FastAPI
+
+    def read_mail_of(self, esp: RunningEsp) -> None:
+        """From now on its people answer what this ESP delivers."""
+        self.app.state.loop.mailboxes = Mailboxes(esp.base_url, esp.token)
 
     def rows(self, entity: str) -> list[dict]:
         """Every row of a list, page by page."""
@@ -59,14 +67,14 @@ class RunningShop:
 
 @contextmanager
 def running_shop(home: Path, *, customers: int, days: int) -> Iterator[RunningShop]:
-    """Serve a shop on a free port in a thread until the block ends."""
-    app = create_app(home=home, seed=1, customers=customers, days=days)
+    """Serve a shop with all its dirt and faults on a free port in a thread until the block ends."""
+    app = create_app(home=home, seed=1, customers=customers, days=days, rates=Faults())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield RunningShop(f"http://127.0.0.1:{listener.getsockname()[1]}", home)
+        yield RunningShop(f"http://127.0.0.1:{listener.getsockname()[1]}", home, app)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
@@ -182,4 +190,5 @@ def running_line(home: Path, *, customers: int, days: int, online_retail: Path |
         running_esp(home / "esp", token=TOKEN, shop_url=shop.url) as esp,
         environment_of(home, shop, esp, online_retail) as given,
     ):
+        shop.read_mail_of(esp)
         yield Line(home, shop, esp, given)

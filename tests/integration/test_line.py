@@ -447,7 +447,7 @@ def test_the_next_day_lands_only_what_is_new(story):
     before, after = story.states["third"], story.states["next day"]
     assert {sequence: after.loads[sequence] for sequence in before.loads} == before.loads
     new = [load for sequence, load in after.loads.items() if sequence not in before.loads]
-    assert {"crm", "shop", "web", "email"} <= {load["source"] for load in new} <= {
+    assert {"crm", "shop", "web", "local_esp"} <= {load["source"] for load in new} <= {
         "crm", "catalogue", "shop", "web", "email", "local_esp"
     }  # fmt: skip
     root = story.line.settings.landing
@@ -464,6 +464,17 @@ def test_the_next_day_lands_only_what_is_new(story):
                 continue
             again = "select count(*) from read_parquet(?) where _row_hash in (select _row_hash from read_parquet(?))"
             assert duckdb.execute(again, [files, earlier]).fetchone() == (0,), f"{load['source']}.{entity}"
+
+
+def test_people_have_answered_the_campaign_by_the_next_day(story):
+    """The shop's people read what the ESP delivered, on the shop's clock; their answers land like any source."""
+    root = story.line.settings.landing
+    loads = [load for load in story.states["next day"].loads.values() if load["source"] == "local_esp"]
+    files = [f"{root}/{file}" for load in loads for file in load["entities"]["events"]["files"]]
+    landed = duckdb.execute("select event_type, count(distinct message_id) from read_parquet(?) group by 1", [files])
+    counts = dict(landed.fetchall())
+    assert counts["open"] > 3
+    assert counts["open"] < counts["delivered"]
 
 
 def test_the_next_day_writes_only_those_whose_payload_differs(story):

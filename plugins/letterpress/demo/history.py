@@ -59,6 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="a local folder; <LETTERPRESS_HOME>/shop-history unless given")
     options = parser.parse_args(arguments)
     try:
+        dirt = Dirt.parse(configured.shop_dirt)
+    except ValueError as error:
+        sys.stderr.write(f"LETTERPRESS_SHOP_DIRT: {error}\n")
+        return 2
+    try:
         out = options.out or Path(_local_home(configured)) / "shop-history"
         make(
             out.expanduser().resolve(),
@@ -67,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             events=options.events,
             seed=options.seed,
             today=configured.shop_today,
-            dirt=Dirt.parse(configured.shop_dirt),
+            dirt=dirt,
         )
     except HistoryError as error:
         sys.stderr.write(f"{error}\n")

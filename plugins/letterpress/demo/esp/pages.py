@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 from fastapi import FastAPI, Header, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from letterpress.demo.esp.clock import instant, parse_instant
 from letterpress.demo.esp.outbox import STATES
 from letterpress.demo.esp.tracking import CLICK, OPEN, UNSUBSCRIBE, is_machine, parse
+from letterpress.demo.forms import is_foreign, paging
 
 PAGE_SIZE = 50
 PIXEL = (
@@ -69,30 +70,6 @@ def _not_found(what: str) -> HTMLResponse:
     return _page("notice.html", 404, title="Not found", text=what)
 
 
-def _paging(path: str, page: int, total: int, **query: str) -> dict[str, Any]:
-    def address(number: int) -> str:
-        kept = {name: value for name, value in query.items() if value}
-        return f"{path}?{urlencode({**kept, 'page': str(number)})}"
-
-    first = (page - 1) * PAGE_SIZE + 1
-    last = min(page * PAGE_SIZE, total)
-    return {
-        "first": min(first, total),
-        "last": last,
-        "total": total,
-        "previous": address(page - 1) if page > 1 else None,
-        "next": address(page + 1) if last < total else None,
-    }
-
-
-def _is_foreign(request: Request) -> bool:
-    """Whether another site made the browser send this form."""
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc != request.headers.get("host")
-    return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-
-
 def install(app: FastAPI) -> None:
     """Add pages, tracking addresses and the health check."""
 
@@ -123,7 +100,7 @@ def install(app: FastAPI) -> None:
             "outbox.html",
             here="outbox",
             messages=messages,
-            paging=_paging("/", page, total, q=q, campaign=campaign, status=status),
+            paging=paging("/", page, PAGE_SIZE, total, q=q, campaign=campaign, status=status),
             counts=state.outbox.counts(campaign),
             campaigns=state.outbox.campaigns(),
             q=q,
@@ -175,7 +152,7 @@ def install(app: FastAPI) -> None:
 
     @app.post("/messages/{message_id}/spam", include_in_schema=False)
     def spam(request: Request, message_id: str) -> Response:
-        done = None if _is_foreign(request) else state.mailbox.complained(message_id, now())
+        done = None if is_foreign(request) else state.mailbox.complained(message_id, now())
         return act(request, message_id, done)
 
     @app.post("/messages/{message_id}/bounce/{bounce_type}", include_in_schema=False)
@@ -183,7 +160,7 @@ def install(app: FastAPI) -> None:
         if bounce_type not in ("hard", "soft"):
             return _not_found("A mail bounces hard or soft.")
         done = None
-        if not _is_foreign(request):
+        if not is_foreign(request):
             done = state.mailbox.bounced(message_id, now(), bounce_type=bounce_type)
         return act(request, message_id, done)
 
@@ -231,7 +208,7 @@ def install(app: FastAPI) -> None:
             here="profiles",
             profiles=found,
             segments=state.profiles.segments(),
-            paging=_paging("/profiles", page, total, q=q, segment=segment),
+            paging=paging("/profiles", page, PAGE_SIZE, total, q=q, segment=segment),
             q=q,
             segment=segment,
         )
@@ -251,7 +228,7 @@ def install(app: FastAPI) -> None:
             "suppressions.html",
             here="suppressions",
             suppressions=found,
-            paging=_paging("/suppressions", page, total),
+            paging=paging("/suppressions", page, PAGE_SIZE, total),
         )
 
     @app.get("/robots.txt", include_in_schema=False)

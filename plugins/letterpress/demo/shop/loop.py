@@ -45,7 +45,7 @@ class ClosedLoop:
 
     def __init__(self, store: Store, mailboxes: Mailboxes | None, outlets: Sequence[Outlet] = ()):
         self._store = store
-        self._mailboxes = mailboxes
+        self.mailboxes = mailboxes
         self._outlets = outlets
         self._following = Lock()
 
@@ -65,22 +65,22 @@ class ClosedLoop:
         return now
 
     def _fetch(self) -> list[Mail] | None:
-        if self._mailboxes is None:
+        if self.mailboxes is None:
             return None
         try:
-            return self._mailboxes.fetch(self._store.mail_sequence())
+            return self.mailboxes.fetch(self._store.mail_sequence())
         except EspUnreachable as error:
             log.warning("mail is not answered: %s", error)
             return None
 
     def _tell(self, before: int, now: int) -> None:
         """Hand the ESP what has happened until now; what was due earlier is received only now."""
-        due = self._store.due_reactions() if self._mailboxes is not None else []
-        if not due or self._mailboxes is None:
+        due = self._store.due_reactions() if self.mailboxes is not None else []
+        if not due or self.mailboxes is None:
             return
         reactions = [_reaction(body, at, at if at > before else now) for _, at, body in due]
         try:
-            rejected = self._mailboxes.react(reactions)
+            rejected = self.mailboxes.react(reactions)
         except EspUnreachable as error:
             log.warning("%d reactions to mail are told later: %s", len(due), error)
             return

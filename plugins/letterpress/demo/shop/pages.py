@@ -22,6 +22,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from letterpress.demo.forms import is_foreign, paging
 from letterpress.demo.shop.browse import EVENT_KINDS, Shelves, fold, number
 from letterpress.demo.shop.pictures import picture
 from letterpress.demo.simulation import chance
@@ -113,29 +114,6 @@ def _clock(now: int) -> dict[str, Any]:
     }
 
 
-def _paging(path: str, page: int, size: int, total: int, **query: str) -> dict[str, Any]:
-    def address(to: int) -> str:
-        kept = {name: value for name, value in query.items() if value}
-        return f"{path}?{urlencode({**kept, 'page': str(to)})}"
-
-    last = min(page * size, total)
-    return {
-        "first": min((page - 1) * size + 1, total),
-        "last": last,
-        "total": total,
-        "previous": address(page - 1) if page > 1 else None,
-        "next": address(page + 1) if last < total else None,
-    }
-
-
-def _is_foreign(request: Request) -> bool:
-    """Whether another site made the browser send this form."""
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc != request.headers.get("host")
-    return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-
-
 def _came_from(request: Request) -> str:
     """The page of this shop that a form was on; the storefront where that is unknown."""
     referer = urlsplit(request.headers.get("referer", ""))
@@ -177,7 +155,7 @@ def install(app: FastAPI, store: Store) -> None:
         return page("about.html", here="about", counts=store.counts())
 
     def move(request: Request, by: int) -> Response:
-        if _is_foreign(request):
+        if is_foreign(request):
             return page("notice.html", 403, title="Refused", text="This form came from another site.")
         app.state.loop.advance(by)  # not the store: people answer their mail in between
         return RedirectResponse(_came_from(request), 303, HEADERS)
@@ -196,7 +174,8 @@ def _add_shop(app: FastAPI, store: Store, shelves: Shelves, page: Any, not_found
         products = shelves.products()
         faces: dict[str, str] = {}  # the product that stands for each category
         for product in products:
-            faces.setdefault(str(product.get("category")), product["product_id"])
+            if product.get("category"):
+                faces.setdefault(str(product["category"]), product["product_id"])
         title = next((name for name in faces if name.lower() == category.lower()), "")
         if category and not title:
             return not_found(f"This shop has no shelf called {category}.")
@@ -215,7 +194,7 @@ def _add_shop(app: FastAPI, store: Store, shelves: Shelves, page: Any, not_found
             category=title,
             faces=dict(sorted(faces.items())),
             products=shown[first : first + SHELF_SIZE],
-            paging=_paging(path, turned_to, SHELF_SIZE, len(shown), q=q),
+            paging=paging(path, turned_to, SHELF_SIZE, len(shown), q=q),
             pulse=None if title or q else shelves.pulse(store.now()),
             q=q,
         )
@@ -254,8 +233,8 @@ def _add_customers(app: FastAPI, shelves: Shelves, page: Any, not_found: Any) ->
     @app.get("/customers", include_in_schema=False)
     def customers(q: Text = "", turned_to: PageNumber = 1) -> Response:
         found, total = shelves.customers(q, (turned_to - 1) * LIST_SIZE, LIST_SIZE)
-        paging = _paging("/customers", turned_to, LIST_SIZE, total, q=q)
-        return page("customers.html", here="customers", customers=found, paging=paging, q=q)
+        around = paging("/customers", turned_to, LIST_SIZE, total, q=q)
+        return page("customers.html", here="customers", customers=found, paging=around, q=q)
 
     @app.get("/customers/{customer_id}", include_in_schema=False)
     def customer_page(customer_id: str) -> Response:
