@@ -320,9 +320,8 @@ class Cut:
         self.listener.close()
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_lost_connection_goes_on_after_the_last_row_that_arrived(database, shop):
-    if database.is_sqlite:
-        pytest.skip("SQLite has no connection to lose")
     for number in range(40):
         database.order(number, hours=number)
     there = sa.make_url(database.url)
@@ -348,11 +347,10 @@ THINGS = Entity(
 )
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_types_of_a_real_postgresql_become_those_of_landing(database, shop):
     from letterpress.sources.contract import Contract
 
-    if database.is_sqlite:
-        pytest.skip("SQLite has none of these types")
     database.run(
         "create table things (thing_id uuid primary key, price numeric(10, 2), pieces smallint, is_open boolean,"
         " tags jsonb, seen_at timestamptz)",
@@ -373,9 +371,8 @@ def test_the_types_of_a_real_postgresql_become_those_of_landing(database, shop):
     assert [rows[1][name] for name in ("price", "pieces", "is_open", "tags")] == [None] * 4
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_text_in_another_zone_cannot_be_put_in_order_and_is_refused(database, shop):
-    if not database.is_sqlite:
-        pytest.skip("PostgreSQL keeps instants as such")
     database.order(1, hours=1, updated_at="2011-06-01T12:00:00+02:00")
     with pytest.raises(SchemaChanged, match="no instant in UTC"):
         read(shop, database)
