@@ -1,7 +1,7 @@
 """A campaign to the right people at the right hour with the right subject, against one at random.
 
 Run as ``python -m benchmarks.closed_loop [--customers 20000] [--output build/bench/closed_loop.json]``. Two shops of
-one seed: in each a fifth of the customers gets one mail through a local ESP, by SMTP, and two weeks pass. The best
+one seed: in each a fifth of those who agreed to mail get one through a local ESP, by SMTP, and two weeks pass. The best
 campaign knows the planted truths: whom mail persuades most, at which hour they read, which of three subject lines they
 like. The other draws people, hour and subject by lot. Ends with 1 where the best one does not earn more, p < .001.
 """
@@ -37,7 +37,7 @@ from letterpress.demo.simulation.vocabulary import CATEGORIES
 REPOSITORY = Path(__file__).resolve().parents[1]
 TODAY = datetime(2011, 7, 4, tzinfo=UTC)  # a Monday
 SUBJECTS = ("{name}, our favourites for you", "★ Our favourites this week", "Only today: our favourites")
-SHARE = 0.2  # of the customers get the mail
+SHARE = 0.2  # of those who agreed to mail get it
 DAYS_AFTER = 14
 TOKEN = "closed-loop-token"
 

@@ -224,7 +224,7 @@ def test_reactions_that_could_not_be_told_are_told_once_with_the_next_step(tmp_p
 
 @pytest.mark.slow
 def test_the_best_people_hour_and_subject_earn_more_than_a_campaign_at_random(tmp_path):
-    """20,000 customers; both campaigns go through SMTP and the ESP, a fifth of the customers each."""
+    """20,000 customers; both campaigns go through SMTP and the ESP, to a fifth of those who agreed to mail."""
     from benchmarks.closed_loop import measure, trial
 
     best, random = trial(tmp_path, customers=20_000, seed=3)

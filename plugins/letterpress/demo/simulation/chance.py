@@ -98,12 +98,6 @@ def iso(at: int) -> str:
     return moment(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
 
 
-def iso_many(at: np.ndarray) -> list[str]:
-    """Many instants as the API writes them."""
-    text = np.datetime_as_string(at.astype("datetime64[ms]"), unit="ms").tolist()
-    return [moment + "Z" for moment in text]
-
-
 @cache
 def _zones() -> tuple[ZoneInfo, ...]:
     return tuple(ZoneInfo(zone) for zone in ZONES)
@@ -147,17 +141,6 @@ WEEKDAY = np.array([1.05, 1.0, 1.0, 1.0, 0.92, 0.95, 1.08])  # Monday first
 def weekday(day: int) -> int:
     """0 is Monday."""
     return (day + 3) % 7
-
-
-def hexadecimal(high: np.ndarray, low: np.ndarray) -> list[str]:
-    """128 random bits as UUIDs of version 4."""
-    high = (high & np.uint64(0xFFFFFFFFFFFF0FFF)) | np.uint64(0x4000)
-    low = (low & np.uint64(0x3FFFFFFFFFFFFFFF)) | np.uint64(0x8000000000000000)
-    texts = []
-    for first, second in zip(high.tolist(), low.tolist(), strict=True):
-        a, b = f"{first:016x}", f"{second:016x}"
-        texts.append(f"{a[:8]}-{a[8:12]}-{a[12:]}-{b[:4]}-{b[4:]}")
-    return texts
 
 
 def bits(rng: np.random.Generator, *shape: int) -> np.ndarray:

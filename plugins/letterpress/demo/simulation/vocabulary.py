@@ -256,7 +256,6 @@ THEMES = (
     ),
     Theme("Ideas for the weekend", ("Ideas for the weekend", "{name}, ideas for the weekend", "Plans for Saturday?")),
 )
-CAMPAIGN_THEMES = tuple(theme.name for theme in THEMES)
 WELCOME_THEME = Theme("Welcome", ("Welcome to the shop", "Welcome, {name}"))
 BIRTHDAY_THEME = Theme("Birthday", ("Happy birthday, {name}", "★ 10 % off for your birthday"))
 
