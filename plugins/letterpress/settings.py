@@ -17,6 +17,7 @@ class Settings(BaseSettings):
 
     home: str = Field(default=str(REPOSITORY / ".letterpress"), description="everything that a run writes")
     online_retail: str | None = Field(default=None, description="folder with the Online Retail invoices")
+    complete_journey: str | None = Field(default=None, description="folder with the Complete Journey files")
     host: str = Field(default="127.0.0.1", description="where our own services listen")
 
     airflow_port: int = 8080
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     kept_versions: int = Field(default=5, gt=0, description="published versions kept for going back")
     memory_limit: str = Field(default="2GB", description="DuckDB's memory limit")
 
-    @field_validator("home", "online_retail", "shop_exports_folder")
+    @field_validator("home", "online_retail", "complete_journey", "shop_exports_folder")
     @classmethod
     def absolute(cls, value: str | None) -> str | None:
         """A bare path is resolved against the working directory; a URI stays as it is."""

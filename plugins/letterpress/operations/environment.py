@@ -77,6 +77,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_CONN_LETTERPRESS_ONLINE_RETAIL": json.dumps(
             {"conn_type": "fs", "extra": {"path": settings.online_retail}}
         ),
+        "AIRFLOW_CONN_LETTERPRESS_COMPLETE_JOURNEY": json.dumps(
+            {"conn_type": "fs", "extra": {"path": settings.complete_journey}}
+        ),
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "False",
         "RUNTIME__DLTHUB_TELEMETRY": "false",

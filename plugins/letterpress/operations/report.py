@@ -18,6 +18,11 @@ from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
 
 WIDTH = 100
+# Sources of real purchases, where they are configured.
+LINES = (
+    ("online_retail", "invoice_lines", "Online Retail"),
+    ("complete_journey", "transactions", "Complete Journey"),
+)
 
 
 @dataclass(frozen=True)
@@ -142,19 +147,20 @@ def _warehouse(settings: Settings, before: Snapshot | None) -> list[Any]:
         f"Great Expectations: {audits['passed']} checks passed, {audits['warned']} warned, {audits['failed']} failed "
         "(all results kept)"
     )
-    rows = _query(
-        settings,
-        """
-        select source_name, disposition, sum(row_count) from marts.fct_source_reconciliation
-        where source_name = 'online_retail' and disposition <> 'landed'
-        group by all order by 3 desc, 2
-        """,
-    )
-    if rows:
-        dispositions = Section("Online Retail: every line has a fate", "disposition", "lines", right=("lines",))
-        for _, disposition, count in rows:
-            dispositions.add_row(disposition, f"{count:,}")
-        sections.append(dispositions)
+    for source, entity, title in LINES:
+        rows = _query(
+            settings,
+            f"""
+            select disposition, row_count from marts.fct_source_reconciliation
+            where source_name = '{source}' and entity_name = '{entity}' and disposition <> 'landed'
+            order by 2 desc, 1
+            """,
+        )
+        if rows:
+            dispositions = Section(f"{title}: every line has a fate", "disposition", "lines", right=("lines",))
+            for disposition, count in rows:
+                dispositions.add_row(disposition, f"{count:,}")
+            sections.append(dispositions)
     return sections
 
 
