@@ -8,6 +8,7 @@ final as (
         customer_id,
         segment_key,
         change,
+        publication_number,
         changed_as_of
     from segment_changes
 )

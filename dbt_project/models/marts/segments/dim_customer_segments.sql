@@ -2,8 +2,16 @@ with rfm as (
     select * from {{ ref('fct_customer_rfm') }}
 ),
 
+measures as (
+    select * from {{ ref('fct_customer_measures') }}
+),
+
 rules as (
-    select * from {{ ref('int_rule_segments_evaluated') }}
+    select
+        customer_id,
+        segment_key,
+        segment_name
+    from {{ rule_segments('measures') }} as met
 ),
 
 united as (
