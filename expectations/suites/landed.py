@@ -21,6 +21,7 @@ from expectations.suites.check import (
     Check,
     between,
     columns,
+    distinct,
     filled,
     json_text,
     matches,
@@ -91,8 +92,8 @@ CONSENTS = [
     filled("customer_id"),
     filled("channel"),
     filled("status"),
-    one_of("status", ["granted", "withdrawn"]),
-    one_of("channel", ["email"], "warning"),
+    one_of("status", ["granted", "withdrawn", "requested", "unconfirmed", "pending"]),
+    one_of("channel", ["email", "sms", "push"], "warning"),
     one_of("source", ["sign_up_form", "checkout", "preference_centre", "unsubscribe_link"], "warning"),
     filled("proof", "warning", where=("status", "granted")),
 ]
@@ -230,6 +231,123 @@ INVOICE_LINES = [
     filled("country", "warning"),
 ]
 
+
+def _lines() -> list[Check]:
+    """What every entity owes whose rows are known by file and line."""
+    return [
+        rows(1),
+        filled("file"),
+        filled("line_number"),
+        between("line_number", 1),
+        filled("_row_hash"),
+    ]
+
+
+def _local_day(column: str) -> list[Check]:
+    """A time or day without a zone, as the files have it."""
+    return [
+        filled(column),
+        between(column, EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None)),
+    ]
+
+
+JOURNEY_TRANSACTIONS = [
+    columns(
+        *("file", "line_number", "household_id", "store_id", "basket_id", "product_id", "quantity", "sales_value"),
+        *("retail_disc", "coupon_disc", "coupon_match_disc", "week", "transaction_timestamp", "_row_hash"),
+    ),
+    *_lines(),
+    filled("household_id"),
+    filled("basket_id"),
+    filled("product_id"),
+    filled("quantity"),
+    # Fuel is counted in thousandths of a gallon.
+    between("quantity", 0, 100_000),
+    filled("sales_value"),
+    between("sales_value", 0, 10_000),
+    # Discounts as amounts: a negative one is the older edition of the data, which writes them below zero.
+    between("retail_disc", 0),
+    between("coupon_disc", 0),
+    between("coupon_match_disc", 0),
+    *_local_day("transaction_timestamp"),
+    filled("store_id", "warning"),
+    between("week", 1, 53, "warning"),
+    # One line in 170 sells nothing; a tenth of them would be a reading error.
+    between("quantity", 1, None, "warning", mostly=0.9, minimum_rows=MANY),
+    distinct("household_id", 2, None, "warning", minimum_rows=MANY),
+]
+
+JOURNEY_PRODUCTS = [
+    columns(
+        *("product_id", "manufacturer_id", "department", "brand", "product_category", "product_type"),
+        *("package_size", "_row_hash"),
+    ),
+    rows(1),
+    filled("product_id"),
+    unique("product_id", "warning"),
+    filled("_row_hash"),
+    filled("department", "warning"),
+    one_of("brand", ["National", "Private"], "warning"),
+    filled("product_category", "warning", mostly=0.95, minimum_rows=MANY),
+    filled("product_type", "warning", mostly=0.95, minimum_rows=MANY),
+]
+
+JOURNEY_DEMOGRAPHICS = [
+    columns(
+        *("household_id", "age", "income", "home_ownership", "marital_status", "household_size"),
+        *("household_comp", "kids_count", "_row_hash"),
+    ),
+    rows(1),
+    filled("household_id"),
+    unique("household_id", "warning"),
+    filled("_row_hash"),
+    # The seed complete_journey_bands knows these; another band would have no beginning there.
+    one_of("age", ["19-24", "25-34", "35-44", "45-54", "55-64", "65+"], "warning"),
+    matches("income", r"^(?:Under 15K|\d{2,3}-\d{2,3}K|250K\+)$", "warning"),
+    one_of("home_ownership", ["Homeowner", "Renter", "Probable Homeowner", "Probable Renter"], "warning"),
+    one_of("marital_status", ["Married", "Unmarried"], "warning"),
+    one_of("household_size", ["1", "2", "3", "4", "5+"], "warning"),
+    filled("household_comp", "warning", mostly=0.9, minimum_rows=MANY),
+    one_of("kids_count", ["0", "1", "2", "3+"], "warning"),
+]
+
+JOURNEY_CAMPAIGNS = [
+    columns("campaign_id", "household_id", "_row_hash"),
+    rows(1),
+    filled("campaign_id"),
+    filled("household_id"),
+    filled("_row_hash"),
+]
+
+JOURNEY_CAMPAIGN_DESCRIPTIONS = [
+    columns("campaign_id", "campaign_type", "start_date", "end_date", "_row_hash"),
+    rows(1),
+    filled("campaign_id"),
+    unique("campaign_id", "warning"),
+    filled("_row_hash"),
+    one_of("campaign_type", ["Type A", "Type B", "Type C"], "warning"),
+    *_local_day("start_date"),
+    *_local_day("end_date"),
+    not_before("end_date", "start_date"),
+]
+
+JOURNEY_COUPONS = [
+    columns("file", "line_number", "coupon_upc", "product_id", "campaign_id", "_row_hash"),
+    *_lines(),
+    filled("coupon_upc"),
+    filled("product_id"),
+    filled("campaign_id"),
+]
+
+JOURNEY_COUPON_REDEMPTIONS = [
+    columns("file", "line_number", "household_id", "coupon_upc", "campaign_id", "redemption_date", "_row_hash"),
+    *_lines(),
+    filled("household_id"),
+    filled("coupon_upc"),
+    filled("campaign_id"),
+    *_local_day("redemption_date"),
+]
+
 LANDED: dict[str, list[Check]] = {
     "landed_crm__customers": CUSTOMERS,
     "landed_crm__consents": CONSENTS,
@@ -241,4 +359,11 @@ LANDED: dict[str, list[Check]] = {
     "landed_email__events": EMAIL_EVENTS,
     "landed_local_esp__events": EMAIL_EVENTS,
     "landed_online_retail__invoice_lines": INVOICE_LINES,
+    "landed_complete_journey__transactions": JOURNEY_TRANSACTIONS,
+    "landed_complete_journey__products": JOURNEY_PRODUCTS,
+    "landed_complete_journey__demographics": JOURNEY_DEMOGRAPHICS,
+    "landed_complete_journey__campaigns": JOURNEY_CAMPAIGNS,
+    "landed_complete_journey__campaign_descriptions": JOURNEY_CAMPAIGN_DESCRIPTIONS,
+    "landed_complete_journey__coupons": JOURNEY_COUPONS,
+    "landed_complete_journey__coupon_redemptions": JOURNEY_COUPON_REDEMPTIONS,
 }

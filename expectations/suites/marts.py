@@ -27,12 +27,14 @@ from expectations.suites.check import (
 LOYALTY_TIERS = ["none", "bronze", "silver", "gold"]
 CONSENT_STATUSES = ["granted", "withdrawn", "none"]
 SUPPRESSION_REASONS = ["unsubscribed", "bounced", "complained", "erased", "consent_withdrawn"]
+LIFECYCLE_STAGES = ["prospect", "new", "active", "at_risk", "churned"]
 ORDER_COUNT_BANDS = ["0", "1", "2-4", "5-9", "10+"]
 REFUSAL_REASONS = [
-    *("no_email", "invalid_email", "no_consent", "consent_withdrawn"),
+    *("no_email", "invalid_email", "shared_address", "no_consent", "consent_withdrawn"),
     *("unsubscribed", "bounced", "complained", "erased"),
 ]
 RFM_CODE = r"^[1-5]{3}$"
+PHONE = r"^\+[1-9][0-9]{6,14}$"
 
 
 def _as_of(name: str = "as_of") -> list[Check]:
@@ -65,6 +67,12 @@ DIM_CUSTOMERS = [
     # More given back than bought happens where the purchase is older than the history.
     between("total_spend", 0, None, "warning", mostly=0.95),
     between("average_order_value", 0, 1_000_000, "warning"),
+    filled("lifecycle_stage"),
+    one_of("lifecycle_stage", LIFECYCLE_STAGES),
+    matches("phone", PHONE, "warning"),
+    between("refund_rate", 0, 1, "warning", mostly=0.95),
+    between("email_open_rate", 0, 1),
+    between("email_click_rate", 0, 1),
     filled("source_systems"),
     between("source_customer_count", 1),
     *_as_of(),

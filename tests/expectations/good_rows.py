@@ -16,7 +16,7 @@ def good_frame(suite: str, rows: int = 12) -> pd.DataFrame:
     """A batch of ``rows`` rows that passes every check of the suite."""
     if suite.startswith("landed_"):
         source, entity = suite.removeprefix("landed_").split("__")
-        maker = LANDED[source if entity == "events" else entity]
+        maker = JOURNEY[entity] if source == "complete_journey" else LANDED[source if entity == "events" else entity]
         schema = landing.declared_schemas()[source, entity]
         content = [{**maker(i), "_row_hash": f"{i:064x}"} for i in range(rows)]
         return pa.Table.from_pylist(content, schema).to_pandas()
@@ -101,6 +101,57 @@ def _invoice_line(i: int) -> dict:
     }  # fmt: skip
 
 
+def _journey_transaction(i: int) -> dict:
+    return {
+        "file": "transactions.parquet", "line_number": i + 1, "household_id": 1 + i % 7, "store_id": 381,
+        "basket_id": 31_198_676_055 + i // 3, "product_id": 1_000_000 + i, "quantity": 1 + i % 3, "sales_value": 2.5,
+        "retail_disc": 0.5 * (i % 2), "coupon_disc": 0.0, "coupon_match_disc": 0.0, "week": 1 + i % 53,
+        "transaction_timestamp": datetime(2017, 6, 1, 12, i % 60),
+    }  # fmt: skip
+
+
+def _journey_product(i: int) -> dict:
+    return {
+        "product_id": 1_000_000 + i, "manufacturer_id": 69, "department": "GROCERY",
+        "brand": ["National", "Private"][i % 2], "package_size": "22 LB" if i % 3 else None,
+        "product_category": "FRZN ICE", "product_type": "ICE - CRUSHED/CUBED",
+    }  # fmt: skip
+
+
+def _journey_demographics(i: int) -> dict:
+    return {
+        "household_id": 1 + i, "age": ["35-44", "65+"][i % 2],
+        "income": ["Under 15K", "100-124K", "35-49K", "250K+"][i % 4],
+        "home_ownership": "Homeowner" if i % 3 else None, "marital_status": "Married" if i % 2 else None,
+        "household_size": ["2", "5+"][i % 2], "household_comp": "2 Adults Kids", "kids_count": ["0", "3+"][i % 2],
+    }  # fmt: skip
+
+
+def _journey_campaign(i: int) -> dict:
+    return {"campaign_id": 1 + i % 27, "household_id": 1 + i}
+
+
+def _journey_campaign_description(i: int) -> dict:
+    return {
+        "campaign_id": 1 + i, "campaign_type": f"Type {'ABC'[i % 3]}", "start_date": datetime(2017, 3, 3),
+        "end_date": datetime(2017, 4, 9),
+    }  # fmt: skip
+
+
+def _journey_coupon(i: int) -> dict:
+    return {
+        "file": "coupons.parquet", "line_number": i + 1, "coupon_upc": 10_000_085_207, "product_id": 1_000_000 + i,
+        "campaign_id": 1 + i % 27,
+    }  # fmt: skip
+
+
+def _journey_redemption(i: int) -> dict:
+    return {
+        "file": "coupon_redemptions.parquet", "line_number": i + 1, "household_id": 1 + i,
+        "coupon_upc": 10_000_085_207, "campaign_id": 1 + i % 27, "redemption_date": datetime(2017, 3, 3),
+    }  # fmt: skip
+
+
 def _dim_customer(i: int) -> dict:
     suppressed = i % 6 == 0
     return {
@@ -110,6 +161,9 @@ def _dim_customer(i: int) -> dict:
         "email_suppression_reason": "bounced" if suppressed else None, "order_count": i, "total_spend": 10.0 * i,
         "average_order_value": 10.0 if i else None, "web_session_count": i, "emails_delivered_count": i,
         "emails_opened_count": 0, "emails_clicked_count": 0, "source_systems": "crm,shop", "source_customer_count": 1,
+        "lifecycle_stage": "active" if i else "prospect", "phone": "+442079460018" if i % 3 else None,
+        "refund_rate": 0.25 if i else None, "email_open_rate": 0.5 if i else None,
+        "email_click_rate": 0.0 if i else None,
         "as_of": pd.Timestamp(NOW),
     }  # fmt: skip
 
@@ -178,6 +232,11 @@ LANDED = {
     "customers": _customer, "consents": _consent, "products": _product, "orders": _order,
     "order_lines": _order_line, "refunds": _refund, "web": _web_event, "email": _email_event,
     "local_esp": _email_event, "invoice_lines": _invoice_line,
+}  # fmt: skip
+JOURNEY = {
+    "transactions": _journey_transaction, "products": _journey_product, "demographics": _journey_demographics,
+    "campaigns": _journey_campaign, "campaign_descriptions": _journey_campaign_description,
+    "coupons": _journey_coupon, "coupon_redemptions": _journey_redemption,
 }  # fmt: skip
 OTHERS = {
     "mart_dim_customers": _dim_customer, "mart_fct_orders": _fct_order, "mart_fct_customer_rfm": _rfm,

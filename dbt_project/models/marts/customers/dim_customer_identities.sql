@@ -7,6 +7,7 @@ final as (
         source_customer_key,
         customer_id,
         source_system,
+        identifier_kind,
         first_seen_at
     from identifiers
 )

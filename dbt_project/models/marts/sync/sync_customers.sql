@@ -24,7 +24,8 @@ lifetime_values as (
     where model_name = 'customer_lifetime_value'
 ),
 
--- Consent first: a person without it is refused for that, whatever the address looks like.
+-- Consent first: a person without it is refused for that, whatever the address looks like. An address is
+-- written to for its owner alone.
 judged as (
     select
         *,
@@ -34,6 +35,7 @@ judged as (
             when email_consent_status = 'none' then 'no_consent'
             when has_invalid_email then 'invalid_email'
             when email is null then 'no_email'
+            when is_email_shared then 'shared_address'
         end as refusal_reason,
         {{ band('order_count', 'order_count_bands') }} as order_count_band
     from customers
