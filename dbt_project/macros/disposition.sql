@@ -1,6 +1,6 @@
 {#
     What becomes of a landed row: exactly one of
-    `after_as_of` (it had not happened yet), `quarantined:<reason>` (the first of the given conditions that it
+    `after_as_of` (it has a key and had not happened yet), `quarantined:<reason>` (the first of the given conditions that it
     meets), the given word for a row that another one with the same key stands for, or `used`.
 
     key: columns; quarantined: {reason: condition}; repeated: 'superseded' keeps the latest version by the source's
@@ -14,7 +14,7 @@
         {%- set order = '_load_sequence, ' ~ event_time ~ ', _row_hash' -%}
     {%- endif -%}
     case
-        when {{ is_after_as_of(event_time) }} then 'after_as_of'
+        when {{ key | join(' is not null and ') }} is not null and {{ is_after_as_of(event_time) }} then 'after_as_of'
         {%- for reason, condition in quarantined.items() %}
         when {{ condition }} then 'quarantined:{{ reason }}'
         {%- endfor %}

@@ -17,7 +17,10 @@
     {%- endif -%}
     {%- if domains -%}
         {%- set tag_less = '\\1@' if domains == 'all' else '\\1@\\2' -%}
-        {{ every_match_replaced(address, pattern, tag_less) }}
+        case
+            when {{ is_plain_email(expression) }} then {{ expression }}
+            else {{ every_match_replaced(address, pattern, tag_less) }}
+        end
     {%- else -%}
         {{ address }}
     {%- endif -%}

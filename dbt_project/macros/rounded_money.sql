@@ -1,4 +1,4 @@
 {# Money as the marts show it: a double rounded to pence. #}
 {% macro rounded_money(expression) -%}
-    cast(round({{ expression }}, 2) as double)
+    cast({{ rounded(expression, 2) }} as {{ double() }})
 {%- endmacro %}

@@ -59,9 +59,12 @@ class Landing:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
+        from letterpress.warehouse.inputs import staged_entities
+
         inputs = self.folder / f"inputs-{self.sequence}.parquet"
         pq.write_table(pa.Table.from_pylist(self.index), inputs)
         given = {"as_of": as_of.isoformat(), "known_through": self.sequence, "inputs": str(inputs)}
+        given["staged"] = staged_entities()
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("LETTERPRESS_WAREHOUSE_FILE", str(self.database))
             environment.setenv("LETTERPRESS_IDENTITY_KEY_FILE", str(self.folder / "key"))

@@ -319,9 +319,8 @@ def test_a_product_without_category_is_bought_all_the_same(shop):
 
 def test_every_web_event_has_a_fate(shop):
     assert fates(shop, "stg_web__events", "message_id") == [
+        ("E0", "duplicate"),  # the content of E1, which landed first
         ("E1", "duplicate"),  # the same id again
-        ("E1", "duplicate"),  # and the content of E0, which was received first
-        ("K7", "after_as_of"),
         ("K8", "quarantined:missing_time"),
     ]
 
@@ -345,22 +344,32 @@ def test_a_clock_that_cannot_be_right_gives_way_to_the_time_of_receipt(shop):
     assert last <= AS_OF
 
 
+def visits(shop: Landing, device: str) -> list[tuple]:
+    """Start, events and person of a device's visits."""
+    return shop.query(
+        "select started_at, event_count, customer_id from intermediate.int_sessions_attributed "
+        f"where visitor_key = '{device}' order by 1"
+    )
+
+
 def test_batches_out_of_order_are_one_visit(shop):
-    found = shop.query("select session_id, event_count from intermediate.int_sessions_summarised where session_id in "
-                       "('D1', 'D2')")  # fmt: skip
-    assert found == [("D1", 2)]
+    assert visits(shop, "d5") == [(at("2011-06-12 10:00"), 2, person(shop, "shop:W"))]
+
+
+def test_an_event_that_is_heard_of_after_as_of_is_in_no_visit(shop):
+    assert at("2011-07-01 10:00") not in {start for start, _, _ in visits(shop, "d2")}
 
 
 def test_an_event_of_an_unknown_program_counts_and_a_bot_does_not(shop):
-    found = shop.query("select message_id from intermediate.int_web_events_cleaned where message_id in ('U1', 'U2')")
-    assert found == [("U1",)]
+    assert len(visits(shop, "d3")) == 1
+    assert visits(shop, "d4") == []
 
 
 def test_what_happens_unseen_on_a_shared_device_is_nobody_s(shop):
-    found = dict(shop.query("select message_id, customer_id from intermediate.int_web_events_attributed"))
-    assert (found["Q0"], found["Q2"]) == (person(shop, "shop:V"), person(shop, "shop:W"))
-    assert (found["Q1"], found["Q3"], found["Q9"]) == (None, None, None)
-    assert found["E2"] == person(shop, "shop:V")
+    v, w = person(shop, "shop:V"), person(shop, "shop:W")
+    assert [who for _, _, who in visits(shop, "kiosk")] == [v, None, w, None]
+    assert [who for _, _, who in visits(shop, "tablet")] == [v, None, None]
+    assert [who for _, _, who in visits(shop, "d1")] == [v]
 
 
 def test_neither_scanners_nor_copies_are_engagement(shop):

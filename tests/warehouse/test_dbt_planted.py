@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from landed_rows import Landing, at
 
-from letterpress.demo.simulation import effects, schemas
+from letterpress.demo.simulation import effects, schemas, truths
 from letterpress.demo.simulation.dirt import soil
 from letterpress.demo.simulation.rendering import render
 from letterpress.demo.simulation.simulator import Simulator, World
@@ -75,7 +75,7 @@ def play(tmp_path_factory) -> Planted:
         tables, planted = soil(world, day, render(world, state, day))
         for name, table in tables.items():
             parts[name].append(table)
-        for row in planted.to_pylist():
+        for row in (*planted.to_pylist(), *truths.of(state, day)["planted"].to_pylist()):
             manifest[row["kind"], row["entity"]][row["key"]] = json.loads(row["detail"] or "{}")
     tables = {name: pa.concat_tables(of, promote_options="default").combine_chunks() for name, of in parts.items()}
 
@@ -144,6 +144,22 @@ def test_the_staff_s_orders_are_in_quarantine_and_nobody_else_s(planted):
     assert all(set(found[order]) <= {"quarantined:test_order", "after_as_of"} for order in tests)
 
 
+def test_the_quarantine_lists_the_planted_orders_and_what_hangs_on_them_and_nothing_else_of_the_shop(planted):
+    listed = defaultdict(set)
+    for entity, key, reason in planted.landing.query(
+        "select entity_name, row_key, reason from marts.fct_quarantined_rows where source_name = 'shop'"
+    ):
+        listed[entity, reason].add(key)
+    visible = planted.dispositions("stg_shop__orders", "shop_order_id")
+    tests = {order for order in planted.keys("test_orders", "orders") if "quarantined:test_order" in visible[order]}
+    assert listed["orders", "test_order"] == tests
+    lines = planted.landing.query(
+        "select shop_order_line_id, shop_order_id from staging.stg_shop__order_lines where disposition = 'used'"
+    )
+    assert listed["order_lines", "test_order"] == {line for line, order in lines if order in tests}
+    assert {reason for _, reason in listed} <= {"test_order", "unknown_order"}
+
+
 def test_dates_of_birth_are_right_or_unknown(planted):
     found = dict(
         planted.landing.query("select shop_customer_id, cast(birth_date as varchar) from staging.stg_crm__customers")
@@ -198,12 +214,35 @@ def test_a_clock_that_is_wrong_moves_no_event_by_more_than_it_was_late(planted):
 
 
 def test_machines_are_nobody_s_interest(planted):
-    [[machine, engaged]] = planted.landing.query(
-        "select count(*) filter (event_type = 'click' and is_machine_open), "
-        "count(*) filter (is_engagement and is_machine_open) from intermediate.int_email_events_unified"
+    machines = "event_type in ('open', 'click') and is_machine_open"
+    people = "event_type in ('open', 'click') and not is_machine_open"
+    [[machine]] = planted.landing.query(
+        f"select count(*) from staging.stg_email__events where disposition = 'used' and {machines}"
+    )
+    found = planted.landing.query(
+        "select email_message_id from marts.fct_email_messages as messages "
+        "where (is_opened or is_clicked) and not exists (select 1 from staging.stg_email__events as events "
+        f"where disposition = 'used' and 'shop:' || message_id = email_message_id and {people})"
     )
     assert machine > 0
-    assert engaged == 0
+    assert found == []
+
+
+def test_filters_that_hide_are_found_and_nobody_is_taken_for_one(planted):
+    hidden = planted.keys("hidden_scanners", "email_events")
+    copies = {key: of["copy_of"] for key, of in planted.keys("copied_events", "email_events").items()}
+    found = planted.landing.query(
+        "select event_id, is_suspected_scan from staging.stg_email__events as events "
+        "join intermediate.int_email_clicks_judged as clicks "
+        "on 'shop:' || events.message_id = clicks.email_message_id "
+        "and events.url = clicks.url and events.occurred_at = clicks.occurred_at "
+        "where disposition = 'used' and event_type = 'click' and not is_machine_open"
+    )
+    meant = [(copies.get(event, event) in hidden, suspected) for event, suspected in found]
+    true = sum(planted and suspected for planted, suspected in meant)
+    assert true > 20
+    assert true >= 0.99 * sum(suspected for _, suspected in meant)
+    assert true >= 0.99 * sum(planted for planted, _ in meant)
 
 
 def test_late_commits_leave_the_latest_version_in_use(planted):

@@ -118,6 +118,30 @@ class Truth:
         )
         return pd.concat(rows, ignore_index=True)
 
+    def pairwise(self, found: "pd.DataFrame") -> dict[str, float]:
+        """How well a map of identifiers to persons finds who is who, pair by pair of resolvable identifiers.
+
+        ``found`` has the columns kind and identifier (as in ``identifiers``) and customer_id, whatever names the
+        person; an identifier that it leaves out belongs to nobody else. Precision is the share of the found pairs
+        that are one person's, recall the share of one person's pairs that are found.
+        """
+        told = self.identifiers().merge(found, how="left", on=["kind", "identifier"])
+        unknown = told["customer_id"].isna()
+        told.loc[unknown, "customer_id"] = "unknown " + told.index[unknown].astype(str)
+        resolvable = told[told["is_resolvable"]]
+
+        def pairs(by: list[str]) -> int:
+            sizes = resolvable.groupby(by).size()
+            return int((sizes * (sizes - 1) // 2).sum())
+
+        both, planted, joined = pairs(["person", "customer_id"]), pairs(["person"]), pairs(["customer_id"])
+        return {
+            "precision": both / joined,
+            "recall": both / planted,
+            "resolvable_pairs": planted,
+            "unresolvable_identifiers": int((~told["is_resolvable"]).sum()),
+        }
+
     def best_hour(self, person: np.ndarray, *, weekend: bool) -> np.ndarray:
         """The hour in each person's own zone at which a mail is opened most."""
         return answers.best_hour(self.state.people, person, weekend)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,19 +13,28 @@ import pyarrow as pa
 
 from letterpress import storage
 from letterpress.settings import Settings
-from letterpress.warehouse import history
+from letterpress.warehouse import history, lineage, segments
 from letterpress.warehouse.database import warehouse_file, writer_lock
-from letterpress.warehouse.inputs import DBT_PROJECT, Inputs
+from letterpress.warehouse.inputs import DBT_PROJECT, Inputs, key_id, staged_entities
 
 log = logging.getLogger(__name__)
 
-# One build for each layer; the selection is dbt's own syntax.
+# One build for each layer; the selection is dbt's own syntax. Every staging folder is of the features phase unless it
+# is tagged for another one.
 LAYERS = {
-    "staging": ["resource_type:seed", "path:models/staging,tag:features_phase"],
+    "staging": [
+        "resource_type:seed",
+        "path:models/staging,tag:features_phase",
+        *("--exclude", "tag:activation_phase", "tag:operations"),
+    ],
     "intermediate": ["path:models/intermediate,tag:features_phase"],
     "marts": ["path:models/marts,tag:features_phase"],
     "activation": ["tag:activation_phase", "tag:operations"],
 }
+
+
+# These hold incremental models; the marts are built anew each time.
+INCREMENTAL_LAYERS = ("staging", "intermediate")
 
 
 class BuildFailed(RuntimeError):
@@ -71,13 +80,21 @@ class BuildResult:
 def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, database: Path | None = None) -> BuildResult:
     """Build one layer, with its tests, in the warehouse or in ``database`` (an activation candidate).
 
-    Raises ``BuildFailed`` naming each failed node; what dbt did is written to the history either way.
+    Incremental models add what is new to what the file holds, or are built whole where that would not give the same
+    (``lineage.why_whole``). Raises ``SegmentsError`` for a rule that cannot be, ``BuildFailed`` naming each failed node;
+    what dbt did is written to the history either way.
     """
+    segments.check(DBT_PROJECT)  # an error there names file and line; dbt could only name a column
     file = database or warehouse_file(settings.warehouse)
     file.parent.mkdir(parents=True, exist_ok=True)
     with writer_lock(settings.warehouse):
-        results = _invoke(settings, inputs, file, "build", "--select", *LAYERS[layer])
-    result = BuildResult(layer, [_node(one) for one in results])
+        whole = layer in INCREMENTAL_LAYERS and _begins_anew(settings, inputs, file, layer)
+        results = _invoke(
+            settings, inputs, file, "build", *(["--full-refresh"] if whole else []), "--select", *LAYERS[layer]
+        )
+        result = BuildResult(layer, [_node(one) for one in results])
+        if layer == INCREMENTAL_LAYERS[-1] and not result.summary()["failures"]:
+            lineage.write(file, replace(lineage.of(inputs, key_id(settings)), is_whole=True))
     _record(settings, inputs, result, run_id)
     for node in result.nodes:
         level = logging.INFO if node.status in ("success", "pass") else logging.WARNING
@@ -90,6 +107,18 @@ def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, databa
             f"stays in place; next step: mend these and run the DAG again\n{listed}"
         )
     return result
+
+
+def _begins_anew(settings: Settings, inputs: Inputs, file: Path, layer: str) -> bool:
+    """Whether this layer is built whole; the first layer decides for those that follow it."""
+    held, wanted = lineage.read(file), lineage.of(inputs, key_id(settings))
+    if layer != INCREMENTAL_LAYERS[0]:
+        return held is None or not held.is_whole
+    why = lineage.why_whole(held, wanted, inputs)
+    if why:
+        log.info("the warehouse is built whole: %s", why)
+    lineage.write(file, replace(wanted, is_whole=why is None))
+    return why is not None
 
 
 def write_docs(settings: Settings, inputs: Inputs, database: Path) -> Path:
@@ -119,6 +148,7 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, acces
     from dbt.cli.main import dbtRunner
 
     variables = {"as_of": inputs.as_of, "known_through": inputs.known_through, "inputs": inputs.index}
+    variables["staged"] = staged_entities()
     use = "warehouse" if file == warehouse_file(settings.warehouse) else "activation"
     target = _target(settings, "documentation" if access_mode == "read_only" else use)
     arguments = [

@@ -75,6 +75,18 @@ def project_hash(project: Path = DBT_PROJECT) -> str:
     return digest.hexdigest()
 
 
+def staged_entities(project: Path = DBT_PROJECT) -> list[str]:
+    """The declared entities that have a staging model, as ``<source>.<entity>``: dbt's variable ``staged``."""
+    from letterpress.sources import landing
+
+    files = {file.stem for file in (project / "models" / "staging").glob("*/stg_*.sql")}
+    return [
+        f"{source}.{entity}"
+        for source, entity in sorted(landing.declared_schemas())
+        if f"stg_{source}__{entity}" in files
+    ]
+
+
 def seeds_hash(project: Path = DBT_PROJECT) -> str:
     """Hash of the seeds alone: what a marketer may have changed."""
     digest = hashlib.sha256()
@@ -109,7 +121,8 @@ def features_inputs(settings: Settings, *, as_of: datetime, known_through: int |
         for uri in entity.files
     ]
     landed = [(uri.removeprefix(settings.landing), sequence) for _, _, uri, sequence, _ in rows]
-    fingerprint = _fingerprint(["features", _instant(as_of), landed, project_hash(), _key_id(settings)])
+    erased = [uri.removeprefix(settings.history) for uri in history.files(settings.history, "erasures")]
+    fingerprint = _fingerprint(["features", _instant(as_of), landed, project_hash(), key_id(settings), erased])
     return Inputs(
         channel="features",
         version=f"{as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{fingerprint[:12]}",
@@ -190,7 +203,7 @@ def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat()
 
 
-def _key_id(settings: Settings) -> str:
+def key_id(settings: Settings) -> str:
     """Other person ids follow from another key, so its hash belongs to the fingerprint (the key itself does not)."""
     key = storage.read_bytes(storage.join(settings.secrets, "identity_key"))
     return hashlib.sha256(b"letterpress-key-id\0" + key).hexdigest()[:16]

@@ -118,7 +118,7 @@ def publish(settings: Settings, inputs: Inputs) -> dict:
                 raise FileNotFoundError(
                     f"{inputs.channel} {inputs.version}: expected a candidate, found none; next step: run the DAG again"
                 )
-            content = _manifest(candidate, inputs, previous)
+            content = describe(candidate, inputs, previous)
             storage.write_json(str(candidate / "manifest.json"), content)
             os.chmod(candidate / "warehouse.duckdb", 0o400)
             shutil.rmtree(target, ignore_errors=True)
@@ -237,7 +237,8 @@ def _export_features(candidate: Path, settings: Settings) -> None:
             )
 
 
-def _manifest(candidate: Path, inputs: Inputs, previous: str | None) -> dict:
+def describe(candidate: Path, inputs: Inputs, previous: str | None) -> dict:
+    """What a candidate was made from and how many rows it holds: its manifest."""
     with connect(candidate / "warehouse.duckdb") as connection:
         tables = connection.execute("select schema_name, table_name from duckdb_tables() order by 1, 2").fetchall()
         counts = {

@@ -10,72 +10,118 @@ invoice_lines as (
     select * from {{ used(ref('stg_online_retail__invoice_lines')) }}
 ),
 
+households as (
+    select * from {{ ref('int_households_described') }}
+),
+
+shared_identifiers as (
+    select * from {{ ref('identity_shared_identifiers') }}
+),
+
 accounts as (
     select
         'shop:' || shop_customer_id as source_customer_key,
         'shop' as source_system,
+        'account' as identifier_kind,
         sendable_email,
         normalised_email,
+        lower(first_name || ' ' || last_name) as full_name,
         is_email_valid,
         signed_up_at as first_seen_at
     from customers
 ),
 
-ranked_orders as (
+-- Orders land hourly and customers daily: an account may be known by its order alone for some hours.
+orders_of_unknown_accounts as (
     select
-        *,
+        orders.*,
         row_number() over (
-            partition by shop_customer_id
-            order by case when is_email_valid then 0 else 1 end, ordered_at desc, shop_order_id asc
-        ) as latest_of_account,
-        row_number() over (
-            partition by shop_customer_id, normalised_email
-            order by ordered_at, shop_order_id
-        ) as earliest_of_email,
-        min(ordered_at) over (partition by shop_customer_id) as first_ordered_at
+            partition by orders.shop_customer_id
+            order by case when orders.is_email_valid then 0 else 1 end, orders.ordered_at desc, orders.shop_order_id asc
+        ) as order_rank,
+        min(orders.ordered_at) over (partition by orders.shop_customer_id) as first_ordered_at
     from orders
+    left join customers on orders.shop_customer_id = customers.shop_customer_id
+    where orders.shop_customer_id is not null and customers.shop_customer_id is null
 ),
 
--- Orders land hourly and customers daily: an account may be known by its order alone for some hours.
 accounts_by_order as (
     select
-        'shop:' || ranked_orders.shop_customer_id as source_customer_key,
+        'shop:' || shop_customer_id as source_customer_key,
         'shop' as source_system,
-        ranked_orders.sendable_email,
-        ranked_orders.normalised_email,
-        ranked_orders.is_email_valid,
-        ranked_orders.first_ordered_at as first_seen_at
-    from ranked_orders
-    left join customers on ranked_orders.shop_customer_id = customers.shop_customer_id
-    where
-        ranked_orders.shop_customer_id is not null
-        and ranked_orders.latest_of_account = 1
-        and customers.shop_customer_id is null
-),
-
-guests as (
-    select
-        'shop_order:' || shop_order_id as source_customer_key,
-        'shop' as source_system,
+        'account' as identifier_kind,
         sendable_email,
         normalised_email,
+        cast(null as varchar) as full_name,
+        is_email_valid,
+        first_ordered_at as first_seen_at
+    from orders_of_unknown_accounts
+    where order_rank = 1
+),
+
+-- An address that is nobody's names nobody.
+guest_orders as (
+    select
+        orders.*,
+        row_number() over (
+            partition by orders.normalised_email
+            order by orders.ordered_at, orders.shop_order_id
+        ) as order_rank
+    from orders
+    left join shared_identifiers as listed_emails
+        on listed_emails.identifier_kind = 'email' and orders.normalised_email = listed_emails.identifier
+    left join shared_identifiers as listed_local_parts
+        on
+            listed_local_parts.identifier_kind = 'email_local_part'
+            and split_part(orders.normalised_email, '@', 1) = listed_local_parts.identifier
+    where
+        orders.shop_customer_id is null
+        and orders.is_email_valid
+        and listed_emails.identifier is null
+        and listed_local_parts.identifier is null
+),
+
+-- Who ordered without an account is known by the address.
+guests as (
+    select
+        {{ email_identifier('normalised_email') }} as source_customer_key,
+        'shop' as source_system,
+        'email' as identifier_kind,
+        sendable_email,
+        normalised_email,
+        cast(null as varchar) as full_name,
         is_email_valid,
         ordered_at as first_seen_at
-    from ranked_orders
-    where shop_customer_id is null and is_email_valid and earliest_of_email = 1
+    from guest_orders
+    where order_rank = 1
 ),
 
 retail_customers as (
     select
         'online_retail:' || retail_customer_id as source_customer_key,
         'online_retail' as source_system,
+        'account' as identifier_kind,
         cast(null as varchar) as sendable_email,
         cast(null as varchar) as normalised_email,
+        cast(null as varchar) as full_name,
         false as is_email_valid,
         min(invoiced_at) as first_seen_at
     from invoice_lines
     where retail_customer_id is not null
     group by retail_customer_id
+),
+
+journey_households as (
+    select
+        source_customer_key,
+        'complete_journey' as source_system,
+        'account' as identifier_kind,
+        cast(null as varchar) as sendable_email,
+        cast(null as varchar) as normalised_email,
+        cast(null as varchar) as full_name,
+        false as is_email_valid,
+        first_seen_at
+    from households
 ),
 
 final as (
@@ -86,6 +132,8 @@ final as (
     select * from guests
     union all
     select * from retail_customers
+    union all
+    select * from journey_households
 )
 
 select * from final

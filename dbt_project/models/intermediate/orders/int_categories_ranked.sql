@@ -6,6 +6,7 @@ bought as (
     select
         customer_id,
         category,
+        count(*) as line_count,
         sum(quantity) as item_count,
         sum(line_amount) as amount
     from lines
@@ -17,6 +18,7 @@ final as (
     select
         customer_id,
         category,
+        line_count,
         item_count,
         amount,
         row_number() over (

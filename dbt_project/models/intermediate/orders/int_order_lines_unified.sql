@@ -10,6 +10,10 @@ invoice_lines as (
     select * from {{ used(ref('stg_online_retail__invoice_lines')) }}
 ),
 
+basket_lines as (
+    select * from {{ ref('int_basket_lines_measured') }}
+),
+
 products as (
     select * from {{ ref('int_products_unified') }}
 ),
@@ -30,6 +34,15 @@ united as (
         quantity,
         line_amount
     from invoice_lines
+    union all
+    select
+        basket_line_id as order_line_id,
+        'complete_journey:' || basket_id as order_id,
+        'complete_journey:' || journey_product_id as product_id,
+        quantity,
+        sales_amount as line_amount
+    from basket_lines
+    where is_item
 ),
 
 final as (

@@ -6,16 +6,16 @@ invoices as (
     select * from {{ ref('int_invoices_summarised') }}
 ),
 
+baskets as (
+    select * from {{ ref('int_baskets_summarised') }}
+),
+
 identifiers as (
     select * from {{ ref('int_identifiers_resolved') }}
 ),
 
 emails as (
-    select distinct
-        normalised_email,
-        customer_id
-    from identifiers
-    where normalised_email is not null
+    select * from {{ ref('int_emails_resolved') }}
 ),
 
 placed_in_shop as (
@@ -68,10 +68,33 @@ invoiced as (
     left join identifiers on 'online_retail:' || invoices.retail_customer_id = identifiers.source_customer_key
 ),
 
+checked_out as (
+    select
+        'complete_journey:' || baskets.basket_id as order_id,
+        'complete_journey' as source_system,
+        identifiers.customer_id,
+        'completed' as order_status,
+        baskets.currency,
+        baskets.units_per_pound,
+        baskets.line_count,
+        baskets.item_count,
+        baskets.gross_amount,
+        0 as refunded_amount,
+        false as is_cancelled,
+        false as is_refund_capped,
+        baskets.bought_at as ordered_at,
+        baskets._load_sequence
+    from baskets
+    left join identifiers on 'complete_journey:' || baskets.household_id = identifiers.source_customer_key
+    where baskets.line_count > 0
+),
+
 united as (
     select * from placed_in_shop
     union all
     select * from invoiced
+    union all
+    select * from checked_out
 ),
 
 netted as (

@@ -6,6 +6,10 @@ descriptions as (
     select * from {{ ref('int_descriptions_ranked') }}
 ),
 
+journey_products as (
+    select * from {{ ref('int_basket_products_priced') }}
+),
+
 catalogued as (
     select
         'shop:' || shop_product_id as product_id,
@@ -33,10 +37,29 @@ described as (
     where description_rank = 1
 ),
 
+-- The source has no names: the finest type and the package say most.
+typed as (
+    select
+        'complete_journey:' || journey_product_id as product_id,
+        'complete_journey' as source_system,
+        case
+            when package_size is null then product_type
+            else product_type || ', ' || package_size
+        end as product_name,
+        product_category as category,
+        product_kind,
+        case when product_type is null then 0 else 1 end as name_count,
+        price,
+        product_kind = 'product' as is_product
+    from journey_products
+),
+
 final as (
     select * from catalogued
     union all
     select * from described
+    union all
+    select * from typed
 )
 
 select * from final

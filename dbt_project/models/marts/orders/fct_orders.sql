@@ -11,7 +11,7 @@ final as (
         currency,
         cast(line_count as bigint) as line_count,
         cast(item_count as bigint) as item_count,
-        cast(units_per_pound as double) as units_per_pound,
+        cast(units_per_pound as {{ double() }}) as units_per_pound,
         {{ rounded_money('gross_amount') }} as gross_amount,
         {{ rounded_money('refunded_amount') }} as refunded_amount,
         {{ rounded_money('net_amount') }} as net_amount,

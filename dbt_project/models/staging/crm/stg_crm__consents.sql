@@ -6,14 +6,17 @@ renamed as (
     select
         consent_id,
         customer_id as shop_customer_id,
-        channel,
-        status as consent_status,
         source as consent_source,
         wording_version,
-        proof as consent_proof,
         recorded_at,
         _load_sequence,
-        _row_hash
+        _row_hash,
+        lower(trim(channel)) as channel,
+        case
+            when lower(trim(status)) in ({{ quoted(var('requested_statuses')) }}) then 'requested'
+            else lower(trim(status))
+        end as consent_status,
+        nullif(trim(proof), '') as consent_proof
     from landed
 ),
 
@@ -26,7 +29,8 @@ final as (
             quarantined={
                 'missing_key': 'consent_id is null or shop_customer_id is null',
                 'missing_time': 'recorded_at is null',
-                'unknown_status': "consent_status is null or consent_status not in ('granted', 'withdrawn')",
+                'missing_channel': "coalesce(channel, '') = ''",
+                'unknown_status': "coalesce(consent_status, '') not in ('granted', 'withdrawn', 'requested')",
             },
             repeated='duplicate',
         ) }} as disposition

@@ -15,7 +15,7 @@ final as (
         cast(coalesce(batch_number, 0) as bigint) as batch_number,
         cast(element_count as bigint) as element_count,
         cast(unexpected_count as bigint) as unexpected_count,
-        cast(unexpected_percent as double) as unexpected_percent,
+        cast(unexpected_percent as {{ double() }}) as unexpected_percent,
         success as is_success,
         checked_at,
         _load_sequence,

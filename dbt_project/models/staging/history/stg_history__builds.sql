@@ -11,7 +11,7 @@ final as (
         resource_type,
         status,
         message,
-        cast(seconds as double) as seconds,
+        cast(seconds as {{ double() }}) as seconds,
         cast(failures as bigint) as failures,
         finished_at,
         _load_sequence

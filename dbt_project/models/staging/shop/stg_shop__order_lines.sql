@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='shop_order_line_id') }}
+
 with landed as (
     select * from {{ landed(source('shop', 'order_lines')) }}
 ),
@@ -30,7 +32,7 @@ final as (
             },
             repeated='superseded',
         ) }} as disposition
-    from renamed
+    from {{ with_known_versions('renamed', key='shop_order_line_id') }} as versions
 )
 
 select * from final

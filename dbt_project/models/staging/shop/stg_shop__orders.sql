@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='shop_order_id') }}
+
 with landed as (
     select * from {{ landed(source('shop', 'orders')) }}
 ),
@@ -59,7 +61,7 @@ final as (
             },
             repeated='superseded',
         ) }} as disposition
-    from rated
+    from {{ with_known_versions('rated', key='shop_order_id') }} as versions
 )
 
 select * from final

@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='shop_refund_id') }}
+
 with landed as (
     select * from {{ landed(source('shop', 'refunds')) }}
 ),
@@ -28,7 +30,7 @@ final as (
             },
             repeated='superseded',
         ) }} as disposition
-    from renamed
+    from {{ with_known_versions('renamed', key='shop_refund_id') }} as versions
 )
 
 select * from final
