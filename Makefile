@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop shop-history next-day report sync publish-list publish-rollback model-rollback test test-slow lint format bench
+.PHONY: help setup run down ui shop shop-history next-day report explain rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -45,8 +45,15 @@ next-day: ## Advance the demo shop's clock: DAYS=1
 report: ## Print the report of what stands now
 	@$(LETTERPRESS) report
 
+explain: ## Explain one person: CUSTOMER=<customer_id | shop:C000001 | an e-mail address> [SAFE=1: without personal data]
+	@$(LETTERPRESS) explain '$(or $(CUSTOMER),$(error CUSTOMER: expected an id, shop:C000001 or an e-mail address))' $(if $(SAFE),--safe)
+
 sync: ## Sync to DESTINATION=local_esp through Airflow; DRY_RUN=1 only prints the plan
 	@$(LETTERPRESS) sync $(DESTINATION) $(if $(DRY_RUN),--dry-run)
+
+rebuild: setup ## Rebuild profile, segments and features of past dates: FROM=2011-05-01 TO=2011-06-30 [EVERY=7] [KNOWN_THROUGH=n | AS_KNOWN_THEN=1]
+	@$(LETTERPRESS) rebuild '$(or $(FROM),$(error FROM: expected a date such as 2011-05-01))' '$(or $(TO),$(FROM))' \
+	  $(if $(EVERY),--every $(EVERY)) $(if $(KNOWN_THROUGH),--known-through $(KNOWN_THROUGH)) $(if $(AS_KNOWN_THEN),--as-known-then)
 
 publish-list: ## List the published versions
 	@$(LETTERPRESS) publish-list
@@ -63,8 +70,8 @@ test: setup ## Pass the everyday tests
 test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through a real Airflow
 	@$(PYTHON) -m pytest -q -m slow
 
-lint: setup ## Ruff and SQLFluff
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests/*.sql
+lint: setup ## Ruff, SQLFluff, and the rules of the segments
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PYTHON) -m letterpress.warehouse.segments && .venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests/*.sql
 
 format: setup ## Format Python and SQL
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -8,8 +8,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 _HOME = Path(tempfile.mkdtemp(prefix="letterpress-tests-"))
 
 for name in [name for name in os.environ if name.startswith(("LETTERPRESS_", "AIRFLOW"))]:
-    if name not in ("LETTERPRESS_TEST_POSTGRES_URL", "LETTERPRESS_REQUIRE"):
+    if name not in ("LETTERPRESS_TEST_POSTGRES_URL", "LETTERPRESS_TEST_PARSED", "LETTERPRESS_REQUIRE"):
         del os.environ[name]
+# Of the first process, for all of its workers: dbt's project is parsed once.
+os.environ.setdefault("LETTERPRESS_TEST_PARSED", str(_HOME / "parsed"))
 os.environ.update(
     {
         "LETTERPRESS_HOME": str(_HOME / "letterpress"),

@@ -38,6 +38,8 @@ def dag_ids() -> list[str]:
         "models_score",
         "sync_local_esp",
         "documentation",
+        "warehouse_rebuild",
+        "explain_customer",
         *[f"ingest_{source}" for source in load_sources()],
     ]
 
@@ -69,7 +71,7 @@ def test_every_dag_says_who_owns_it_what_it_is_and_how_long_it_may_take(bag):
 def test_what_opens_the_warehouse_for_writing_runs_in_the_pool_of_one_slot(bag):
     writers = {
         task.task_id
-        for dag_id in ("warehouse_features", "warehouse_activation", "documentation")
+        for dag_id in ("warehouse_features", "warehouse_activation", "documentation", "warehouse_rebuild")
         for task in bag.dags[dag_id].tasks
         if task.pool == WRITER_POOL
     }
@@ -79,6 +81,8 @@ def test_what_opens_the_warehouse_for_writing_runs_in_the_pool_of_one_slot(bag):
         "build_marts",
         "build_activation",
         "copy_candidate",
+        # It writes a file of its own, and takes as much of the machine as the others.
+        "rebuild_instant",
     }
 
 

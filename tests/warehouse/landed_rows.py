@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
+# Parsed once for all tests of a run (see conftest.py): that costs more than building a small shop.
+PARSED = Path(os.environ["LETTERPRESS_TEST_PARSED"])
 IDENTITY_KEY = b"a key for tests only"
 
 
@@ -36,6 +39,7 @@ class Landing:
     """Loads of one test, and dbt over them in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.index: list[dict[str, Any]] = []
         self.sequence = 0
@@ -59,27 +63,30 @@ class Landing:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
+        from letterpress.warehouse import parsed
         from letterpress.warehouse.inputs import staged_entities
 
         inputs = self.folder / f"inputs-{self.sequence}.parquet"
         pq.write_table(pa.Table.from_pylist(self.index), inputs)
         given = {"as_of": as_of.isoformat(), "known_through": self.sequence, "inputs": str(inputs)}
         given["staged"] = staged_entities()
+        arguments = [
+            *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
+            *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
+            *("--vars", json.dumps(given | dict(variables or {}))),
+        ]
+
+        def run(runner, *words: str):
+            return runner.invoke(["--no-use-colors", "--quiet", *words, *arguments])
+
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("LETTERPRESS_WAREHOUSE_FILE", str(self.database))
             environment.setenv("LETTERPRESS_IDENTITY_KEY_FILE", str(self.folder / "key"))
             environment.setenv("LETTERPRESS_SPILL", str(self.folder / "spill"))
             try:
-                return dbtRunner().invoke(
-                    [
-                        "--no-use-colors",
-                        "--quiet",
-                        *command,
-                        *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-                        *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
-                        *("--vars", json.dumps(given | dict(variables or {}))),
-                    ]
-                )
+                if command[0] == "parse":
+                    return run(dbtRunner(), *command)
+                return run(dbtRunner(parsed.manifest(PARSED, lambda: run(dbtRunner(), "parse").result, PROJECT)), *command)
             finally:
                 DuckDBConnectionManager.close_all_connections()
 

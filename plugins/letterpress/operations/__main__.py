@@ -1,9 +1,10 @@
-"""The commands behind the Makefile: run, down, ui, next-day, report, sync, and going back."""
+"""The commands behind the Makefile: run, down, ui, next-day, report, explain, rebuild, sync, and going back."""
 
 import argparse
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 
 import httpx
 from pydantic import ValidationError
@@ -35,6 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     sync.add_argument("destination")
     sync.add_argument("--dry-run", action="store_true")
     commands.add_parser("model-rollback").add_argument("model")
+    person = commands.add_parser("explain")
+    person.add_argument("customer", help="a customer_id, a source's id such as shop:C000001, or an e-mail address")
+    person.add_argument("--safe", action="store_true", help="without personal data, as a log may hold it")
+    past = commands.add_parser("rebuild")
+    past.add_argument("first", metavar="from", help="the first date or instant, such as 2011-05-01")
+    past.add_argument("last", metavar="to", help="the last one, included")
+    past.add_argument("--every", type=int, default=1, help="so many days from one to the next")
+    past.add_argument("--known-through", type=int, help="know the loads up to this sequence; all unless given")
+    past.add_argument("--as-known-then", action="store_true", help="know only what had landed at each instant")
     back = commands.add_parser("publish-rollback")
     back.add_argument("channel", choices=("features", "activation"))
     back.add_argument("--to")
@@ -137,6 +147,46 @@ def sync(config: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def explain(config: Settings, chosen: argparse.Namespace) -> int:
+    """One person: identities, consent, segments, scores, and what was sent."""
+    from letterpress.operations.explain import WIDTH, render
+    from letterpress.operations.explain import explain as explained
+
+    key = secret(config, "identity_key").encode()
+    page = explained(config, chosen.customer, identity_key=key, is_safe=chosen.safe)
+    console.print(render(page, width=max(WIDTH, console.width)), markup=False)
+    return 0
+
+
+def rebuild(config: Settings, chosen: argparse.Namespace) -> int:
+    """Profile, segments and features of a range of past dates, in files of their own."""
+    from letterpress.warehouse.rebuild import Knowledge, instants, rebuild_range, snapshots
+
+    try:
+        dates = list(instants(_instant(chosen.first), _instant(chosen.last), chosen.every))
+        knowledge = Knowledge(chosen.known_through, chosen.as_known_then)
+    except ValueError as error:
+        console.print(str(error), style="red", markup=False)
+        return 2
+    console.print(f"Rebuilding {len(dates)} instants; nothing is published or sent", style="bold")
+    done = rebuild_range(config, dates, knowledge=knowledge, run_id="rebuild", tell=tell)
+    built = sum(one.is_new for one in done)
+    tell(f"{built} built, {len(done) - built} were there; one folder each in {config.home}/rebuilt")
+    tell(f"the features of all dates: {snapshots(config, knowledge)}")
+    return 0
+
+
+def _instant(text: str) -> datetime:
+    """A date is its midnight in UTC; an instant needs its zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"date: expected one such as 2011-05-01 or 2011-05-01T12:00:00Z, found {text}") from None
+    if found.tzinfo is None and len(text) > len("2011-05-01"):
+        raise ValueError(f"date: expected an instant with its zone such as 2011-05-01T12:00:00Z, found {text}")
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
 def publish_list(config: Settings, chosen: argparse.Namespace) -> int:
     """Both channels' versions, the current one marked."""
     from letterpress.warehouse import publish
@@ -197,6 +247,8 @@ COMMANDS = {
     "down": down,
     "next-day": next_day,
     "report": show_report,
+    "explain": explain,
+    "rebuild": rebuild,
     "sync": sync,
     "model-rollback": model_rollback,
     "publish-list": publish_list,

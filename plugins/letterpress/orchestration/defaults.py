@@ -26,6 +26,8 @@ _FINAL = [
     "letterpress.sources.errors.SchemaChanged",
     "letterpress.sources.errors.SourceRefused",
     "letterpress.warehouse.build.BuildFailed",
+    "letterpress.warehouse.rebuild.NotKnownThen",
+    "letterpress.operations.explain.UnknownCustomer",
     "letterpress.orchestration.audits.AuditFailed",
 ]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from letterpress import storage
 from letterpress.settings import Settings
-from letterpress.warehouse import history, lineage, segments
+from letterpress.warehouse import history, lineage, parsed, segments
 from letterpress.warehouse.database import warehouse_file, writer_lock
 from letterpress.warehouse.inputs import DBT_PROJECT, Inputs, key_id, staged_entities
 
@@ -145,14 +145,14 @@ def _target(settings: Settings, name: str) -> Path:
 
 def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, access_mode: str = "automatic") -> list:
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
+    from dbt.cli.main import dbtRunner, dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
 
     variables = {"as_of": inputs.as_of, "known_through": inputs.known_through, "inputs": inputs.index}
     variables["staged"] = staged_entities()
     use = "warehouse" if file == warehouse_file(settings.warehouse) else "activation"
     target = _target(settings, "documentation" if access_mode == "read_only" else use)
     arguments = [
-        *command,
         "--project-dir",
         str(DBT_PROJECT),
         "--profiles-dir",
@@ -164,9 +164,19 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, acces
         "--vars",
         json.dumps(variables),
     ]
+
+    def run(runner: dbtRunner, *words: str) -> dbtRunnerResult:
+        return runner.invoke(["--no-use-colors", "--no-send-anonymous-usage-stats", *words, *arguments])
+
+    def parse() -> Manifest:
+        answer = run(dbtRunner(), "parse")
+        if answer.exception is not None:
+            raise BuildFailed(f"dbt parse: {answer.exception}") from answer.exception
+        return answer.result
+
     try:
         with _environment(settings, file, access_mode):
-            answer = dbtRunner().invoke(["--no-use-colors", "--no-send-anonymous-usage-stats", *arguments])
+            answer = run(dbtRunner(parsed.manifest(target, parse)), *command)
     finally:
         # Otherwise the next read-only open of this file in the same process fails.
         DuckDBConnectionManager.close_all_connections()
