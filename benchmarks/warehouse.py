@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--customers", type=int, default=customers)
     parser.add_argument("--events", type=int, default=events)
     parser.add_argument("--history", type=Path, help="a history that is there; nothing is written into it")
-    parser.add_argument("--landed", type=Path, help="landed files that are there; kept for the next time if it is empty")
+    parser.add_argument("--landed", type=Path, help="landed files that are there, or where to keep them")
     parser.add_argument("--work", type=Path, help="a folder for databases and spilled rows (a temporary one)")
     parser.add_argument("--runs", type=int, default=1 if is_full else 3, help="full builds of which the median counts")
     parser.add_argument("--memory-limit", default="4GB")
@@ -80,10 +80,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.work:
         options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="letterpress-bench-", dir=options.work) as folder:
-        rows = Bench(Path(folder), options).rows()
+        bench = Bench(Path(folder), options)
+        rows = bench.rows()
     facts.append(_row("load after", round(os.getloadavg()[0], 1), "processes"))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(facts + rows, indent=2) + "\n", encoding="utf-8")
+    steps = options.output.with_name(f"{options.output.stem}_steps.json")
+    steps.write_text(json.dumps(bench.steps, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(facts + rows)}\n\nwritten to {options.output}\n")
     return 0 if all(row["holds"] is not False for row in rows) else 1
 
@@ -107,6 +110,7 @@ class Bench:
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder, self.options = folder, options
         self.outputs = outputs_of(SCRIPT.read_text(encoding="utf-8"))
+        self.steps: dict[str, Any] = {}  # seconds by model or statement, of the last build of each kind
         (folder / "key").write_bytes(b"a key for benchmarks only")
 
     def rows(self) -> list[dict[str, Any]]:
@@ -172,10 +176,7 @@ class Bench:
         self._build("dbt", "increment", known_through=1)
         later = self._build("dbt", "increment", known_through=2, is_incremental=True)
         differing = self._differences("dbt", "increment", "the full build", "the increment")
-        event_grain, keyed = (
-            sum(self.later_share(later, kind)[0] for _ in (0,)) / self.later_share(later, kind)[1]
-            for kind in ("event grain", "keyed")
-        )
+        event_grain, keyed = (self._share_of_models(later, kind) for kind in ("event grain", "keyed"))
         whole = later["seconds"] / self.full["seconds"]
         is_promised = self.events >= PROMISED_FROM
         return [
@@ -190,13 +191,11 @@ class Bench:
             self._equal("tables equal, increment and full build", differing),
         ]
 
-    def later_share(self, later: Mapping[str, Any], kind: str) -> tuple[float, float]:
-        """Seconds of the models of a kind in the increment and in the full build."""
+    def _share_of_models(self, later: Mapping[str, Any], kind: str) -> float:
+        """Seconds of the models of a kind in the increment against the full build."""
         names = [name for name, model in self.full["models"].items() if model["kind"] == kind]
-        return (
-            sum(later["models"][name]["seconds"] for name in names),
-            sum(self.full["models"][name]["seconds"] for name in names) or 1.0,
-        )
+        took = [sum(build["models"][name]["seconds"] for name in names) for build in (later, self.full)]
+        return took[0] / took[1]
 
     def _growth(self, landed: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The first fifth of the events with all customers and orders, against all of them."""
@@ -216,7 +215,7 @@ class Bench:
     def _build(self, kind: str, name: str, *, known_through: int, is_incremental: bool = False) -> dict[str, Any]:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        return self._run(
+        answer = self._run(
             kind,
             folder=str(folder),
             landed=str(self.landed),
@@ -226,6 +225,9 @@ class Bench:
             is_incremental=is_incremental,
             outputs=self.outputs,
         )
+        slowest = sorted(answer["models"].items(), key=lambda item: -item[1]["seconds"])
+        self.steps[f"{name}, later load" if is_incremental else name] = dict(slowest)
+        return answer
 
     def _differences(self, one: str, other: str, one_name: str, other_name: str) -> list[str]:
         found = self._run(
@@ -255,7 +257,13 @@ class Bench:
         file = self.folder / "job.json"
         asked |= {"job": job, "memory_limit": self.options.memory_limit, "answer": str(self.folder / "answer.json")}
         file.write_text(json.dumps(asked), encoding="utf-8")
+        began = time.perf_counter()
         used = _spawn([sys.executable, str(Path(__file__).resolve()), "--job", str(file)], os.environ)
+        # A full size takes long: what is done is told as it is.
+        sys.stderr.write(
+            f"{time.strftime('%H:%M:%S')} {job} {Path(asked.get('folder', '')).name}: "
+            f"{time.perf_counter() - began:.1f} s, {used['cpu']:.1f} CPU s, {used['peak']:.2f} GiB\n"
+        )
         return used | json.loads(Path(asked["answer"]).read_text(encoding="utf-8"))
 
 
@@ -293,10 +301,11 @@ def land(asked: Mapping[str, Any]) -> dict[str, Any]:
             f"select quantile_disc(received_at, {1 - LATE}) from read_parquet('{history}/events/*.parquet')"
         ).fetchall()
         for entity, (name, arrival) in ENTITIES.items():
+            files = f"read_parquet('{history}/{entity}/*.parquet')"
             for load, compared in ((1, "<="), (2, ">")):
                 connection.execute(
-                    f"copy (select *, md5(landed::varchar) as _row_hash from read_parquet('{history}/{entity}/*.parquet')"
-                    f" as landed where {arrival} {compared} $cut) to '{folder}/{name}-{load}.parquet'"
+                    f"copy (select *, md5(landed::varchar) as _row_hash from {files} as landed"
+                    f" where {arrival} {compared} $cut) to '{folder}/{name}-{load}.parquet'"
                     " (format parquet, compression zstd)",
                     {"cut": cut},
                 )
@@ -439,7 +448,7 @@ def _index(folder: Path, landed: Path, known_through: int) -> str:
 def build_with_script(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The hand-written script, statement by statement, into a new database."""
     folder = Path(asked["folder"])
-    steps = []
+    steps = {}
     with _connected(str(folder / "warehouse.duckdb"), asked, folder) as connection:
         began = time.perf_counter()
         for name, value in (("landed", asked["landed"]), ("as_of", asked["as_of"]), ("key_file", asked["key"])):
@@ -448,11 +457,10 @@ def build_with_script(asked: Mapping[str, Any]) -> dict[str, Any]:
         for statement in connection.extract_statements(SCRIPT.read_text(encoding="utf-8")):
             step = time.perf_counter()
             connection.execute(statement)
-            steps.append((round(time.perf_counter() - step, 3), _first_line(statement.query)))
+            steps[_first_line(statement.query)] = {"seconds": round(time.perf_counter() - step, 3)}
         connection.execute("checkpoint")
         seconds = time.perf_counter() - began
-    (folder / "steps.json").write_text(json.dumps(steps, indent=1), encoding="utf-8")
-    return {"seconds": seconds, "steps": steps}
+    return {"seconds": seconds, "models": steps}
 
 
 def _first_line(sql: str) -> str:

@@ -86,7 +86,9 @@ class Landing:
             try:
                 if command[0] == "parse":
                     return run(dbtRunner(), *command)
-                return run(dbtRunner(parsed.manifest(PARSED, lambda: run(dbtRunner(), "parse").result, PROJECT)), *command)
+                return run(
+                    dbtRunner(parsed.manifest(PARSED, lambda: run(dbtRunner(), "parse").result, PROJECT)), *command
+                )
             finally:
                 DuckDBConnectionManager.close_all_connections()
 

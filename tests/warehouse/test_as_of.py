@@ -130,10 +130,15 @@ class Compared:
         queries = [f"({left} except all {right})" for left, right in (both, both[::-1])]
         return self.connection.execute(" union all ".join(queries)).fetchall()
 
-    def changed(self, table: str, key: str) -> set:
+    def changed(self, table: str, key: str, but: tuple[str, ...] = ()) -> set:
         """The keys of the rows that differ."""
+        names = [name.strip('" ') for name in self.columns(table, but).split(",")]
+        return {row[names.index(key)] for row in self.difference(table, self.columns(table, but))}
+
+    def imputed(self, table: str) -> tuple[str, ...]:
+        """The columns that hold what is usual where nothing is known."""
         names = [name.strip('" ') for name in self.columns(table).split(",")]
-        return {row[names.index(key)] for row in self.difference(table, self.columns(table))}
+        return tuple(name for name in names if f"is_{name}_imputed" in names)
 
     def person(self, source_customer_key: str) -> str:
         return self.connection.execute(
@@ -168,8 +173,10 @@ def test_with_todays_knowledge_the_late_order_is_the_only_order_that_differs(pas
 def test_with_todays_knowledge_exactly_the_people_whom_late_data_is_about_differ(past):
     with compared(past.built, past.as_known_now.folder) as versions:
         ann, eve, no_email = (versions.person(f"shop:{number}") for number in ("C1", "C5", "C4"))
-        # A withdrawal is no behaviour: it changes the profile and no feature.
-        assert versions.changed("features.customer_features", "customer_id") == {ann, eve}
+        # A withdrawal is no behaviour: it changes the profile and no feature. What is usual among all, and stands for
+        # what is not known of somebody, moves with anybody's late data; that it moves as it should, see below.
+        features = "features.customer_features"
+        assert versions.changed(features, "customer_id", but=versions.imputed(features)) == {ann, eve}
         assert versions.changed("marts.dim_customers", "customer_id") >= {ann, eve, no_email}
         found = versions.connection.execute(
             "select one.email_consent_status, other.email_consent_status from one.marts.dim_customers as one "

@@ -12,6 +12,8 @@ from landed_rows import at
 from small_shop import account
 
 from letterpress import storage
+from letterpress.operations import __main__ as commands
+from letterpress.settings import settings
 from letterpress.warehouse import build
 from letterpress.warehouse.database import connect, warehouse_file
 from letterpress.warehouse.rebuild import (
@@ -246,3 +248,22 @@ def test_progress_tells_each_instant_and_whether_it_was_there(home):
     rebuild_range(home.settings, [JUNE], run_id="test", tell=told.append)
     assert [line[0] for line in told] == ["✓", "–"]
     assert "1/1  as of 2011-06-01 00:00  loads ≤ 2  1 customers  20110601T000000Z-" in told[0]
+
+
+def test_make_rebuild_tells_what_it_did_and_where_and_refuses_what_is_no_date(home, monkeypatch, capsys):
+    monkeypatch.setenv("LETTERPRESS_HOME", home.settings.home)
+    settings.cache_clear()
+    try:
+        assert commands.main(["rebuild", "2011-05-01", "2011-06-01", "--every", "31"]) == 0
+        told = capsys.readouterr().out
+        assert commands.main(["rebuild", "2011-05-01", "2011-05-01", "--as-known-then"]) == 1
+        assert commands.main(["rebuild", "first of May", "2011-05-01"]) == 2
+        assert commands.main(["rebuild", "2011-05-01T12:00:00", "2011-05-02"]) == 2
+        refused = capsys.readouterr().out
+    finally:
+        settings.cache_clear()
+    assert "2/2  as of 2011-06-01 00:00  loads ≤ 2" in told
+    assert "2 built, 0 were there" in told
+    assert "expected a load that was known by then, found the first at 2011-06-01 00:00 UTC" in refused
+    assert "expected one such as 2011-05-01 or 2011-05-01T12:00:00Z, found first of May" in refused
+    assert "expected an instant with its zone" in refused

@@ -29,7 +29,8 @@ LAYERS = {
     ],
     "intermediate": ["path:models/intermediate,tag:features_phase"],
     "marts": ["path:models/marts,tag:features_phase"],
-    "activation": ["tag:activation_phase", "tag:operations"],
+    # Identity changes are read in both phases, and an activation candidate holds no staging of the first.
+    "activation": ["tag:activation_phase", "tag:operations", "stg_history__identity_changes"],
 }
 
 
@@ -81,8 +82,8 @@ def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, databa
     """Build one layer, with its tests, in the warehouse or in ``database`` (an activation candidate).
 
     Incremental models add what is new to what the file holds, or are built whole where that would not give the same
-    (``lineage.why_whole``). Raises ``SegmentsError`` for a rule that cannot be, ``BuildFailed`` naming each failed node;
-    what dbt did is written to the history either way.
+    (``lineage.why_whole``). Raises ``SegmentsError`` for a rule that cannot be, ``BuildFailed`` naming each failed
+    node; what dbt did is written to the history either way.
     """
     segments.check(DBT_PROJECT)  # an error there names file and line; dbt could only name a column
     file = database or warehouse_file(settings.warehouse)

@@ -1,10 +1,5 @@
-with identifiers as (
-    select * from {{ ref('int_identifiers_collected') }}
-    where is_email_valid and identifier_kind = 'account'
-),
-
-orders as (
-    select * from {{ used(ref('stg_shop__orders')) }}
+with claims as (
+    select * from {{ ref('int_email_claims_collected') }}
 ),
 
 shared_identifiers as (
@@ -13,47 +8,6 @@ shared_identifiers as (
 
 cuts as (
     select * from {{ ref('identity_cuts') }}
-),
-
-stated as (
-    select
-        source_customer_key,
-        source_system,
-        'account_email' as edge_kind,
-        normalised_email,
-        full_name,
-        first_seen_at
-    from identifiers
-),
-
-ordered as (
-    select
-        'shop:' || shop_customer_id as source_customer_key,
-        normalised_email,
-        min(ordered_at) as first_seen_at
-    from orders
-    where shop_customer_id is not null and is_email_valid
-    group by shop_customer_id, normalised_email
-),
-
--- An order may name another address than the account does. It is evidence only where no account states the address.
-ordered_with as (
-    select
-        ordered.source_customer_key,
-        'shop' as source_system,
-        'order_email' as edge_kind,
-        ordered.normalised_email,
-        cast(null as varchar) as full_name,
-        ordered.first_seen_at
-    from ordered
-    left join identifiers on ordered.normalised_email = identifiers.normalised_email
-    where identifiers.source_customer_key is null
-),
-
-claims as (
-    select * from stated
-    union all
-    select * from ordered_with
 ),
 
 -- Most addresses have one account: what follows compares only those with more.
