@@ -106,7 +106,7 @@ EVENTS = [
     # a clock of next year, received before as_of: it has happened
     web("K6", "d2", "V", "2012-06-07 10:00", received_at=at("2011-06-07 10:00")),
     # a clock of 2001, received after as_of: it is not known yet
-    web("K7", "d2", "V", "2001-01-01 00:00", received_at=at("2011-07-01 10:00")),
+    web("K7", "d2", "V", "2001-01-01 00:01", received_at=at("2011-07-01 10:00")),
     web("K8", "d2", "V", "2011-06-08 10:00", timestamp=None),
     # nobody's program, nobody's language
     web("U1", "d3", "V", "2011-06-09 10:00", context='{"page": {"path": "/p"}}'),
@@ -219,7 +219,7 @@ def test_a_tag_behind_a_plus_sign_is_the_same_mailbox_and_mail_goes_where_it_was
 def test_whose_tags_are_dropped_is_a_variable(tmp_path, domains, found):
     landing = Landing(tmp_path)
     landing.load(crm__customers=ACCOUNTS)
-    assert landing.dbt("run", "--select", "stg_crm__customers", variables={"email_tag_domains": domains}).success
+    assert landing.dbt("build", "--select", "+stg_crm__customers", variables={"email_tag_domains": domains}).success
     assert [
         row[0]
         for row in landing.query(

@@ -36,7 +36,8 @@ def differing(landing: Landing, other: str) -> dict[str, tuple[int, int]]:
 
 def build_step_by_step(landing: Landing, seed: int, steps: int) -> None:
     """One load, one incremental build, and the next, with as_of moving on; then the whole once more, beside it."""
-    whole = landing.folder / "whole.duckdb"
+    whole = landing.folder / "whole" / landing.database.name
+    whole.parent.mkdir()
     assert landing.dbt("seed").success
     shutil.copy(landing.database, whole)
     for rows, as_of in zip(loads(seed, steps), instants(steps), strict=True):
@@ -52,7 +53,7 @@ def test_three_increments_equal_a_full_build(tmp_path):
     landing = Landing(tmp_path)
     build_step_by_step(landing, seed=1, steps=3)
     assert landing.query("select count(*) > 50 from intermediate.int_sessions_summarised") == [(True,)]
-    assert differing(landing, str(tmp_path / "whole.duckdb")) == {}
+    assert differing(landing, str(tmp_path / "whole" / "warehouse.duckdb")) == {}
 
 
 @pytest.mark.slow
@@ -60,4 +61,4 @@ def test_three_increments_equal_a_full_build(tmp_path):
 def test_many_increments_equal_a_full_build(tmp_path, seed):
     landing = Landing(tmp_path)
     build_step_by_step(landing, seed=seed, steps=7)
-    assert differing(landing, str(tmp_path / "whole.duckdb")) == {}
+    assert differing(landing, str(tmp_path / "whole" / "warehouse.duckdb")) == {}
