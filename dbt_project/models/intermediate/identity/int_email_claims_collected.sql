@@ -11,32 +11,32 @@ stated as (
     select
         source_customer_key,
         source_system,
-        'account_email' as edge_kind,
         normalised_email,
         full_name,
-        first_seen_at
+        first_seen_at,
+        'account_email' as edge_kind
     from identifiers
 ),
 
 ordered as (
     select
-        'shop:' || shop_customer_id as source_customer_key,
         normalised_email,
+        'shop:' || shop_customer_id as source_customer_key,
         min(ordered_at) as first_seen_at
     from orders
     where shop_customer_id is not null and is_email_valid
     group by shop_customer_id, normalised_email
 ),
 
--- An order may name another address than the account does. It is evidence only where no account states the address.
+-- An order may name another address than the account does: evidence only where no account states the address.
 ordered_with as (
     select
         ordered.source_customer_key,
         'shop' as source_system,
-        'order_email' as edge_kind,
         ordered.normalised_email,
         cast(null as varchar) as full_name,
-        ordered.first_seen_at
+        ordered.first_seen_at,
+        'order_email' as edge_kind
     from ordered
     left join identifiers on ordered.normalised_email = identifiers.normalised_email
     where identifiers.source_customer_key is null

@@ -33,7 +33,7 @@ owners as (
     inner join contested on claims.normalised_email = contested.normalised_email
 ),
 
--- One address under two names is two people's: the earliest named account and those that agree with it own it.
+-- One address under two names is two people's: the earliest named account owns it, and those that agree.
 compared as (
     select
         claims.*,
@@ -85,8 +85,8 @@ final as (
         source_system,
         edge_kind,
         refusal_reason,
-        refusal_reason is null as is_joining,
-        first_seen_at
+        first_seen_at,
+        refusal_reason is null as is_joining
     from judged
 )
 

@@ -3,7 +3,16 @@ with customers as (
 ),
 
 ordering as (
-    select * from {{ ref('int_order_identifiers_collected') }}
+    select
+        source_customer_key,
+        source_system,
+        identifier_kind,
+        sendable_email,
+        normalised_email,
+        full_name,
+        is_email_valid,
+        first_seen_at
+    from {{ ref('int_order_identifiers_collected') }}
 ),
 
 invoice_lines as (

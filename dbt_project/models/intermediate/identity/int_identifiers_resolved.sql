@@ -28,7 +28,7 @@ linked as (
     left join components on grouped.group_key = components.group_key
 ),
 
--- Links that tie together more accounts than one person has are wrong somewhere: there the address alone counts.
+-- Links that tie more accounts together than one person has are wrong somewhere: there the address counts.
 oversize as (
     select component_key
     from linked

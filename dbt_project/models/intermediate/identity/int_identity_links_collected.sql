@@ -71,8 +71,12 @@ met as (
     select
         one.source_customer_key as left_identifier,
         other.source_customer_key as right_identifier,
-        max(case when one.first_seen_at > other.first_seen_at then one.first_seen_at else other.first_seen_at end)
-            as first_seen_at
+        max(
+            case
+                when one.first_seen_at > other.first_seen_at then one.first_seen_at
+                else other.first_seen_at
+            end
+        ) as first_seen_at
     from named_logins as one
     inner join named_logins as other
         on

@@ -16,7 +16,10 @@ orders_of_unknown_accounts as (
         orders.*,
         row_number() over (
             partition by orders.shop_customer_id
-            order by case when orders.is_email_valid then 0 else 1 end, orders.ordered_at desc, orders.shop_order_id asc
+            order by
+                case when orders.is_email_valid then 0 else 1 end,
+                orders.ordered_at desc,
+                orders.shop_order_id asc
         ) as order_rank,
         min(orders.ordered_at) over (partition by orders.shop_customer_id) as first_ordered_at
     from orders

@@ -16,7 +16,7 @@ cuts as (
     select * from {{ ref('identity_cuts') }}
 ),
 
--- A device that several people signed in on tells nothing about its anonymous events, and a listed one (a till, a
+-- A device that several people signed in on tells nothing about its anonymous events, and a listed one (a
 -- kiosk) tells nothing at all. An account that has not landed yet is somebody else.
 final as (
     select

@@ -23,8 +23,8 @@ agents as (
     select * from {{ ref('int_user_agents_classified') }}
 ),
 
--- Events of one span of the pause's length belong together whatever else happens: most of the work is done by this
--- group-by, and what is left to compare are spans, few for each visitor.
+-- Events of one span of the pause's length belong together whatever else happens: this group-by does most of
+-- the work, and what is left to compare are spans, few for each visitor.
 spans as (
     select
         coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id) as visitor_key,
@@ -43,14 +43,18 @@ spans as (
         sum(case when events.event_name = 'Order Completed' then 1 else 0 end) as order_count,
         min(events.occurred_at) as started_at,
         max(events.occurred_at) as ended_at,
-        max(case when events.event_name = 'Product Viewed' then events.occurred_at end) as last_product_viewed_at,
+        max(case when events.event_name = 'Product Viewed' then events.occurred_at end)
+            as last_product_viewed_at,
         max(case when events.event_name = 'Product Added' then events.occurred_at end) as last_cart_added_at,
-        max(case when events.event_name = 'Checkout Started' then events.occurred_at end) as last_checkout_started_at,
+        max(case when events.event_name = 'Checkout Started' then events.occurred_at end)
+            as last_checkout_started_at,
         max(events._load_sequence) as _load_sequence
     from events
     left join agents on events.user_agent = agents.user_agent
     where not coalesce(agents.is_bot, false)
-    group by 1, 2
+    group by
+        coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id),
+        {{ bucket_number('events.occurred_at', pause) }}
 ),
 
 -- The visits that are there join the new spans as if they were spans themselves.
@@ -67,7 +71,7 @@ pieces as (
             1 as is_known,
             {{ (least + greatest + counts) | join(', ') }}
         from {{ this }}
-        where visitor_key in (select visitor_key from spans)
+        where visitor_key in (select spans.visitor_key from spans)
     {%- endif %}
 ),
 
@@ -101,17 +105,17 @@ numbered as (
 
 final as (
     select
-        visitor_key || ':' || {{ instant_text('min(started_at)') }} as session_id,
         visitor_key,
         {% for column in least -%}
-        min({{ column }}) as {{ column }},
+            min({{ column }}) as {{ column }},
         {% endfor -%}
         {%- for column in greatest -%}
-        max({{ column }}) as {{ column }},
+            max({{ column }}) as {{ column }},
         {% endfor -%}
         {%- for column in counts -%}
-        cast(sum({{ column }}) as bigint) as {{ column }}{{ "," if not loop.last }}
-        {% endfor %}
+            cast(sum({{ column }}) as bigint) as {{ column }},
+        {% endfor -%}
+        visitor_key || ':' || {{ instant_text('min(started_at)') }} as session_id
     from numbered
     group by visitor_key, session_number
 )

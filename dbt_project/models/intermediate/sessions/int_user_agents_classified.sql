@@ -34,7 +34,7 @@ seen as (
             last_seen_at,
             _load_sequence
         from {{ this }}
-        where user_agent in (select user_agent from agents)
+        where user_agent in (select agents.user_agent from agents)
     {%- endif %}
 ),
 
@@ -67,10 +67,10 @@ typed as (
 final as (
     select
         latest.user_agent,
-        coalesce(typed.device_type, 'desktop') as device_type,
-        crawlers.user_agent is not null as is_bot,
         latest.last_seen_at,
-        latest._load_sequence
+        latest._load_sequence,
+        coalesce(typed.device_type, 'desktop') as device_type,
+        crawlers.user_agent is not null as is_bot
     from latest
     left join crawlers on latest.user_agent = crawlers.user_agent
     left join typed on latest.user_agent = typed.user_agent and typed.pattern_rank = 1

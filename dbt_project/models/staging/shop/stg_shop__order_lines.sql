@@ -1,4 +1,6 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='shop_order_line_id') }}
+{{ config(
+    materialized='incremental', incremental_strategy='delete+insert', unique_key='shop_order_line_id'
+) }}
 
 with landed as (
     select * from {{ landed(source('shop', 'order_lines')) }}

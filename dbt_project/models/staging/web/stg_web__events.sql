@@ -5,7 +5,9 @@
     'page.path', 'page.referrer', 'userAgent', 'locale', 'timezone',
     'campaign.source', 'campaign.medium', 'campaign.name',
 ] %}
-{%- set event_name = "case when type = 'page' then 'Page Viewed' when type = 'identify' then 'Identified' else event end" %}
+{%- set event_name -%}
+    case when type = 'page' then 'Page Viewed' when type = 'identify' then 'Identified' else event end
+{%- endset %}
 {%- set quarantined = {
     'missing_key': 'message_id is null',
     'missing_time': 'timestamp is null',
@@ -43,7 +45,8 @@ parsed as (
         {{ json_texts('landed.context', context) }} as context_texts,
         case when copies._row_number is not null then 'duplicate' else 'used' end as repeated_or_used
     from landed
-    left join copies on landed._load_sequence = copies._load_sequence and landed._row_number = copies._row_number
+    left join copies
+        on landed._load_sequence = copies._load_sequence and landed._row_number = copies._row_number
 ),
 
 renamed as (
@@ -102,11 +105,11 @@ final as (
         quantity,
         is_clock_corrected,
         device_at,
-        case when is_clock_corrected then received_at else device_at end as occurred_at,
         received_at,
         _load_sequence,
         _row_hash,
-        disposition
+        disposition,
+        case when is_clock_corrected then received_at else device_at end as occurred_at
     from renamed
 )
 
