@@ -23,8 +23,7 @@ agents as (
     select * from {{ ref('int_user_agents_classified') }}
 ),
 
--- Events of one span of the pause's length belong together whatever else happens: this group-by does most of
--- the work, and what is left to compare are spans, few for each visitor.
+-- Events of one span of the pause's length belong together whatever else happens: few are left to compare.
 spans as (
     select
         coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id) as visitor_key,
@@ -79,8 +78,7 @@ spaced as (
     select
         *,
         max(ended_at) over (
-            partition by visitor_key
-            order by started_at, ended_at, is_known
+            partition by visitor_key order by started_at, ended_at, is_known
             rows between unbounded preceding and 1 preceding
         ) as previous_ended_at
     from pieces
@@ -96,8 +94,7 @@ numbered as (
                 else 0
             end
         ) over (
-            partition by visitor_key
-            order by started_at, ended_at, is_known
+            partition by visitor_key order by started_at, ended_at, is_known
             rows between unbounded preceding and current row
         ) as session_number
     from spaced
