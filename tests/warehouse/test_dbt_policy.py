@@ -13,7 +13,7 @@ LAYERS = {
     "marts": re.compile(r"^(dim|fct|sync)_[a-z_]+$"),
 }
 # They find the models that they read in dbt's graph, by what those declare (macro reconciled_entities).
-FOUND_IN_THE_GRAPH = {"stg_landing__row_counts", "int_rows_quarantined", "int_events_quarantined"}
+FOUND_IN_THE_GRAPH = {"stg_landing__row_counts", "int_rows_quarantined", "int_events_quarantined", "int_rows_disposed"}
 # (parent, the model between, the only reader of both): why it is no needless step.
 REJOINED = {
     ("dim_customers", "fct_customer_scores", "sync_customers"): "a mart that people read, which knows nobody else",
