@@ -12,11 +12,3 @@
     where source = '{{ relation.schema }}' and entity = '{{ relation.identifier }}' and load_sequence > 0
     {%- endif -%}
 {%- endmacro %}
-
-{% macro duckdb__accepted_files() -%}
-    {{ inputs_index() }}
-{%- endmacro %}
-
-{% macro postgres__accepted_files() -%}
-    landing.files
-{%- endmacro %}

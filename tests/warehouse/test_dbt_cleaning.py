@@ -114,7 +114,7 @@ EMAILS = [
     (f"ann{UNSEEN}@example.com\ufeff", "ann@example.com", "ann@example.com", True),
     ("zoe\u0308@example.com", "zoë@example.com", "zoë@example.com", True),
     ("Ann@EXÄMPLE.com", "ann@exämple.com", "ann@exämple.com", True),
-    ("ann@xn--exmple-cua.com", "ann@xn--exmple-cua.com", "ann@xn--exmple-cua.com", True),
+    ("ann@xn--exmple-cua.example", "ann@xn--exmple-cua.example", "ann@xn--exmple-cua.example", True),
     ("ann@example.com, bob@example.com", "ann@example.com, bob@example.com", None, False),
     ("ann @example.com", "ann @example.com", "ann @example.com", False),
     ("ann@@example.com", "ann@@example.com", "ann@@example.com", False),

@@ -95,7 +95,7 @@ def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, databa
         )
         result = BuildResult(layer, [_node(one) for one in results])
         if layer == INCREMENTAL_LAYERS[-1] and not result.summary()["failures"]:
-            lineage.write(file, replace(lineage.of(inputs, key_id(settings)), is_whole=True))
+            lineage.write(file, replace(lineage.of(inputs, key_id(settings), DBT_PROJECT), is_whole=True))
     _record(settings, inputs, result, run_id)
     for node in result.nodes:
         level = logging.INFO if node.status in ("success", "pass") else logging.WARNING
@@ -112,7 +112,7 @@ def build(settings: Settings, inputs: Inputs, layer: str, *, run_id: str, databa
 
 def _begins_anew(settings: Settings, inputs: Inputs, file: Path, layer: str) -> bool:
     """Whether this layer is built whole; the first layer decides for those that follow it."""
-    held, wanted = lineage.read(file), lineage.of(inputs, key_id(settings))
+    held, wanted = lineage.read(file), lineage.of(inputs, key_id(settings), DBT_PROJECT)
     if layer != INCREMENTAL_LAYERS[0]:
         return held is None or not held.is_whole
     why = lineage.why_whole(held, wanted, inputs)
@@ -177,7 +177,7 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, acces
 
     try:
         with _environment(settings, file, access_mode):
-            answer = run(dbtRunner(parsed.manifest(target, parse)), *command)
+            answer = run(dbtRunner(parsed.manifest(target, parse, DBT_PROJECT)), *command)
     finally:
         # Otherwise the next read-only open of this file in the same process fails.
         DuckDBConnectionManager.close_all_connections()
