@@ -235,7 +235,7 @@ from (
         row_number() over (
             partition by
                 timestamp, anonymous_id, user_id, event_name,
-                json_extract_string(try_cast(context as json), '$.page.path'),
+                json_extract_string(try_cast(properties as json), '$.path'),
                 json_extract_string(try_cast(properties as json), '$.product_id'),
                 json_extract_string(try_cast(properties as json), '$.order_id'),
                 try_cast(json_extract_string(try_cast(properties as json), '$.price') as double),

@@ -86,9 +86,11 @@ class Landing:
             try:
                 if command[0] == "parse":
                     return run(dbtRunner(), *command)
-                return run(
-                    dbtRunner(parsed.manifest(PARSED, lambda: run(dbtRunner(), "parse").result, PROJECT)), *command
-                )
+                # A parsed project names relations as its target does.
+                target = command[command.index("--target") :][:2] if "--target" in command else ()
+                kept = PARSED.joinpath(*target[1:])
+                manifest = parsed.manifest(kept, lambda: run(dbtRunner(), "parse", *target).result, PROJECT)
+                return run(dbtRunner(manifest), *command)
             finally:
                 DuckDBConnectionManager.close_all_connections()
 

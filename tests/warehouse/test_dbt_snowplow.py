@@ -30,7 +30,6 @@ def tracked(event: dict, device: str) -> dict:
     """A Snowplow event in the web collector's shape; ``device`` names the column that stands for the device."""
     campaign = {name: event[f"mkt_{name}"] or None for name in ("source", "medium")}
     context = {
-        "page": {"path": event["page_urlpath"], "referrer": event["page_referrer"]},
         "userAgent": event["useragent"],
         "timezone": event["os_timezone"] or None,
         "campaign": campaign | {"name": event["mkt_campaign"] or None},
@@ -44,7 +43,7 @@ def tracked(event: dict, device: str) -> dict:
         "user_id": event["user_id"] or None,
         "timestamp": instant(event["derived_tstamp"]),
         "received_at": instant(event["collector_tstamp"]),
-        "properties": "{}",
+        "properties": json.dumps({"path": event["page_urlpath"], "referrer": event["page_referrer"]}),
         "context": json.dumps(context),
     }
 

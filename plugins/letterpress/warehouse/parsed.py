@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def manifest(folder: Path, parse: Callable[[], "Manifest"], project: Path = DBT_PROJECT) -> "Manifest":
     """The parsed project from ``folder``, or by ``parse``, which is then kept there.
 
-    What is kept belongs to the project's files and to dbt's version: others are parsed anew.
+    What is kept belongs to the project's files and to dbt's version: others are parsed anew. It names relations as
+    dbt's target does, so a folder belongs to one target.
     """
     from dbt.contracts.graph.manifest import Manifest
     from dbt.version import get_installed_version

@@ -1,10 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
-{%- set properties = ['product_id', 'order_id', 'category', 'price', 'quantity'] %}
-{%- set context = [
-    'page.path', 'page.referrer', 'userAgent', 'locale', 'timezone',
-    'campaign.source', 'campaign.medium', 'campaign.name',
-] %}
+{%- set properties = ['path', 'product_id', 'order_id', 'price', 'quantity'] %}
+{%- set context = ['userAgent', 'timezone', 'campaign'] %}
+{%- set campaign = ['source', 'medium', 'name'] %}
 {%- set event_name -%}
     case when type = 'page' then 'Page Viewed' when type = 'identify' then 'Identified' else event end
 {%- endset %}
@@ -28,7 +26,7 @@ copies as (
             'anonymous_id': 'anonymous_id',
             'shop_customer_id': 'user_id',
             'event_name': event_name,
-            'page_path': json_text(parsed_json('context'), 'page.path'),
+            'page_path': json_text(parsed_json('properties'), 'path'),
             'shop_product_id': json_text(parsed_json('properties'), 'product_id'),
             'shop_order_id': json_text(parsed_json('properties'), 'order_id'),
             'price': number_or_null(json_text(parsed_json('properties'), 'price')),
@@ -43,10 +41,19 @@ parsed as (
         landed.*,
         {{ json_texts('landed.properties', properties) }} as property_texts,
         {{ json_texts('landed.context', context) }} as context_texts,
-        case when copies._row_number is not null then 'duplicate' else 'used' end as repeated_or_used
+        copies._row_number is not null as is_repeated
     from landed
     left join copies
         on landed._load_sequence = copies._load_sequence and landed._row_number = copies._row_number
+),
+
+-- Few events have a campaign, so that its parts are read of those alone.
+with_campaign as (
+    select
+        parsed.*,
+        {{ json_texts(item('context_texts', 3), campaign) }} as campaign_texts,
+        {{ quarantine_reason(quarantined) }} as quarantine_reason
+    from parsed
 ),
 
 renamed as (
@@ -56,17 +63,14 @@ renamed as (
         anonymous_id,
         user_id as shop_customer_id,
         {{ event_name }} as event_name,
-        {{ item('property_texts', 1) }} as shop_product_id,
-        {{ item('property_texts', 2) }} as shop_order_id,
-        {{ item('property_texts', 3) }} as category,
-        {{ item('context_texts', 1) }} as page_path,
-        {{ item('context_texts', 2) }} as referrer,
-        {{ item('context_texts', 3) }} as user_agent,
-        {{ item('context_texts', 4) }} as locale,
-        {{ item('context_texts', 5) }} as time_zone,
-        {{ item('context_texts', 6) }} as campaign_source,
-        {{ item('context_texts', 7) }} as campaign_medium,
-        {{ item('context_texts', 8) }} as campaign_name,
+        {{ item('property_texts', 1) }} as page_path,
+        {{ item('property_texts', 2) }} as shop_product_id,
+        {{ item('property_texts', 3) }} as shop_order_id,
+        {{ item('context_texts', 1) }} as user_agent,
+        {{ item('context_texts', 2) }} as time_zone,
+        {{ item('campaign_texts', 1) }} as campaign_source,
+        {{ item('campaign_texts', 2) }} as campaign_medium,
+        {{ item('campaign_texts', 3) }} as campaign_name,
         {{ number_or_null(item('property_texts', 4)) }} as price,
         {{ number_or_null(item('property_texts', 5)) }} as quantity,
         coalesce(
@@ -77,9 +81,13 @@ renamed as (
         timestamp as device_at,
         received_at,
         _load_sequence,
-        _row_hash,
-        coalesce({{ quarantine_reason(quarantined) }}, repeated_or_used) as disposition
-    from parsed
+        case when quarantine_reason is not null then _row_hash end as _row_hash,
+        case
+            when quarantine_reason is not null then quarantine_reason
+            when is_repeated then 'duplicate'
+            else 'used'
+        end as disposition
+    from with_campaign
 ),
 
 -- A device whose clock cannot be right is not asked for the time.
@@ -90,13 +98,10 @@ final as (
         anonymous_id,
         shop_customer_id,
         event_name,
+        page_path,
         shop_product_id,
         shop_order_id,
-        category,
-        page_path,
-        referrer,
         user_agent,
-        locale,
         time_zone,
         campaign_source,
         campaign_medium,
