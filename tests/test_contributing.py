@@ -194,6 +194,7 @@ def test_the_recipes_keep_the_linter_quiet(followed):
         assert found.returncode == 0, found.stdout + found.stderr
 
 
+@pytest.mark.slow
 def test_the_recipes_work_and_their_tests_pass(followed):
     tests = list(dict.fromkeys(path for path in followed.made if re.search(r"/test_\w+\.py$", path)))
     assert len(tests) >= 8

@@ -191,6 +191,7 @@ def test_the_real_invoices_land_as_plain_sql_counts_them(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_large_file_streams_in_bounded_memory(tmp_path: Path, folder: Path) -> None:
     """Four times the rows may not take much more memory: pages, dlt and DuckDB hold batches, not the file."""
     peaks = []

@@ -86,9 +86,9 @@ class Landing:
             try:
                 if command[0] == "parse":
                     return run(dbtRunner(), *command)
-                # A parsed project names relations as its target does.
+                # A parsed project names relations as its target does: on PostgreSQL with the database of this process.
                 target = command[command.index("--target") :][:2] if "--target" in command else ()
-                kept = PARSED.joinpath(*target[1:])
+                kept = PARSED.joinpath(*target[1:], *([str(os.getpid())] if target else []))
                 manifest = parsed.manifest(kept, lambda: run(dbtRunner(), "parse", *target).result, PROJECT)
                 return run(dbtRunner(manifest), *command)
             finally:

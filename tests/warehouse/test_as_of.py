@@ -14,6 +14,8 @@ from landed_rows import AS_OF, at
 from letterpress.warehouse.database import connect
 from letterpress.warehouse.rebuild import Knowledge, Rebuilt, rebuild_range
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+
 # What is about loads, not about people: late rows come in a later load, or in more of them.
 ABOUT_LOADS = ("_load_sequence", "known_through")
 
@@ -201,7 +203,6 @@ def test_the_rebuild_of_the_past_leaves_everything_that_is_live_as_it_was(past):
     assert past.live_after == past.live_before
 
 
-@pytest.mark.slow
 def test_with_todays_knowledge_the_past_is_what_it_would_have_been_had_the_late_data_been_on_time(past, tmp_path):
     """So the difference is exactly the late data, in every table: ranks and shares that it moves for others too."""
     on_time = Home(tmp_path)

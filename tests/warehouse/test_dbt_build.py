@@ -246,6 +246,7 @@ def test_the_layers_of_the_orchestration_hold_every_model_once(shop):
     assert sum(len(layer) for layer in listed) == len(everything)
 
 
+@pytest.mark.slow
 def test_nothing_that_happens_after_as_of_changes_a_mart(tmp_path):
     landing = land(Landing(tmp_path))
     run = ("build", "--exclude-resource-type", "test", "unit_test", "--exclude", "tag:operations")

@@ -124,6 +124,7 @@ def test_every_feature_is_known_of_somebody(known):
     assert nowhere <= {"days_since_last_checkout", "orders_month_year_ago", "spend_month_year_ago"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("macro", "honest", "leaking", "expected"),
     [
@@ -143,6 +144,7 @@ def test_without_the_bound_on_event_time_the_leak_test_fails(
     assert found & expected, found
 
 
+@pytest.mark.slow
 def test_a_feature_that_asks_the_landed_rows_fails_the_leak_test(known, known_with_future, tmp_path, monkeypatch):
     file = mutated_project(tmp_path, monkeypatch) / "models" / "marts" / "features" / "fct_customer_features.sql"
     text = file.read_text()
