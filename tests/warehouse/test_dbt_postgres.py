@@ -207,7 +207,7 @@ def test_real_retailers_are_the_same_on_both_engines(engines, real_data):
     engines.duckdb.load(**some_invoices(real_data), **some_households(real_data))
     engines.build(as_of=datetime(2017, 12, 2, tzinfo=UTC))
     assert engines.differences() == []
-    assert engines.count("marts.fct_orders") > 5_000
+    assert engines.count("marts.fct_orders") > 4_000
 
 
 def some_invoices(real_data) -> dict[str, pa.Table]:
