@@ -169,6 +169,19 @@ class Bench:
             _promise("full build: dbt's peak resident memory", round(peak, 2), "GiB", MEMORY, is_whole_promise),
             _row("full build: the script's peak", round(max(one["peak"] for one in took["script"]), 2), "GiB"),
             self._equal("tables equal, dbt and the script", differing),
+            *self._identity(),
+        ]
+
+    def _identity(self) -> list[dict[str, Any]]:
+        """How many edges make people of identifiers, and the seconds of all models from claims to person ids."""
+        models = self.full["models"]
+        seconds = sum(model["seconds"] for model in models.values() if model["is_of_identity"])
+        database, spill = self.folder / "dbt" / "warehouse.duckdb", self.folder / "spill"
+        counted = self._run("count", database=str(database), table="marts.fct_identity_edges", spill=str(spill))
+        return [
+            _row("identity: edges", counted["rows"], "rows"),
+            _row("identity: claims, links, components, ids", round(seconds, 1), "s"),
+            _row("identity: components alone", round(models["int_components_propagated"]["seconds"], 1), "s"),
         ]
 
     def _increment(self) -> list[dict[str, Any]]:
@@ -396,7 +409,11 @@ def build_with_dbt(asked: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "start_up": ended - began - seconds,
         "models": {
-            one.node.name: {"seconds": one.execution_time, "kind": _kind(one.node, answer.result)}
+            one.node.name: {
+                "seconds": one.execution_time,
+                "kind": _kind(one.node, answer.result),
+                "is_of_identity": one.node.fqn[1:3] == ["intermediate", "identity"],
+            }
             for one in answer.result
         },
     }
@@ -495,6 +512,14 @@ def compare(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"differences": found}
 
 
+def count(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of a table."""
+    with _connected(":memory:", asked, Path(asked["spill"])) as connection:
+        connection.execute(f"attach '{asked['database']}' as built (read_only)")
+        [(rows,)] = connection.execute(f"select count(*) from built.{asked['table']}").fetchall()
+    return {"rows": rows}
+
+
 def _columns(connection: Any, database: str, schema: str, name: str) -> dict[str, str]:
     rows = connection.execute(
         "select column_name, data_type from duckdb_columns() where database_name = ? and schema_name = ?"
@@ -538,6 +563,7 @@ JOBS = {
     "dbt": build_with_dbt,
     "script": build_with_script,
     "compare": compare,
+    "count": count,
 }
 
 
