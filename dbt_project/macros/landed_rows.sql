@@ -1,11 +1,13 @@
 {# How each engine reads the rows of `landed`. #}
-{% macro duckdb__landed_rows(relation) -%}
+{% macro duckdb__landed_rows(relation, earlier=false) -%}
     {%- set watermark = load_watermark() -%}
-    {%- set newer = '' if watermark is none else ' and (load_sequence > ' ~ watermark ~ ' or load_sequence = 0)' -%}
+    {%- set compared = '<=' if earlier else '>' -%}
+    {%- set wanted = '' if watermark is none else
+        ' and (load_sequence ' ~ compared ~ ' ' ~ watermark ~ ' or load_sequence = 0)' -%}
     {%- set index = inputs_index() -%}
     {%- set files = run_query(
         "select uri from " ~ index ~ " where source = '" ~ relation.schema ~ "' and entity = '"
-        ~ relation.identifier ~ "'" ~ newer ~ " order by load_sequence, uri"
+        ~ relation.identifier ~ "'" ~ wanted ~ " order by load_sequence, uri"
     ).columns[0].values() -%}
     {%- if files | length == 0 -%}
         {{ exceptions.raise_compiler_error(
@@ -40,7 +42,7 @@
     )
 {%- endmacro %}
 
-{% macro postgres__landed_rows(relation) -%}
+{% macro postgres__landed_rows(relation, earlier=false) -%}
     {%- set watermark = load_watermark() -%}
     {%- set rows_with_number -%}
         select
@@ -60,7 +62,7 @@
             and landed._load_sequence <= {{ var('known_through') }}
             {%- endif %}
             {%- if watermark is not none %}
-            and (landed._load_sequence > {{ watermark }} or landed._load_sequence = 0)
+            and (landed._load_sequence {{ '<=' if earlier else '>' }} {{ watermark }} or landed._load_sequence = 0)
             {%- endif %}
     {%- endset -%}
     {{ subquery(rows_with_number) }}

@@ -9,7 +9,7 @@
     yet"); notes: what a used row is called by a condition, as in used:guest.
 
     Returns a list of {source_name, entity_name, model_name, relation, key, event_time, notes,
-    is_event_stream}; empty while parsing. To a stream's staging model rows are only appended: what it says of one stays so.
+    is_event_stream}; empty while parsing.
 #}
 {% macro reconciled_entities() %}
     {%- set found = [] -%}
@@ -45,7 +45,9 @@
                     'key': [key] if key is string else key,
                     'event_time': given.get('event_time'),
                     'notes': given.get('notes', {}),
-                    'is_event_stream': judge.config.incremental_strategy == 'append',
+                    'is_event_stream': given.get(
+                        'is_event_stream', judge.config.incremental_strategy == 'append'
+                    ),
                 }) -%}
             {%- endif -%}
         {%- endfor -%}

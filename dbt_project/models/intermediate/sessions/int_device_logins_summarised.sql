@@ -2,9 +2,9 @@
     materialized='incremental', incremental_strategy='delete+insert', unique_key=['anonymous_id', 'shop_customer_id']
 ) }}
 
-with events as (
-    select * from {{ used(ref('stg_web__events'), 'occurred_at') }} as used_events
-    where {{ is_newly_known('occurred_at', latest='last_seen_at') }}
+with spans as (
+    select * from {{ ref('int_web_spans_summarised') }}
+    where {{ is_newly_known('ended_at', latest='last_seen_at') }}
 ),
 
 agents as (
@@ -13,19 +13,19 @@ agents as (
 
 logins as (
     select
-        events.anonymous_id,
-        events.shop_customer_id,
-        count(*) as event_count,
-        min(events.occurred_at) as first_seen_at,
-        max(events.occurred_at) as last_seen_at,
-        max(events._load_sequence) as _load_sequence
-    from events
-    left join agents on events.user_agent = agents.user_agent
+        spans.anonymous_id,
+        spans.shop_customer_id,
+        sum(spans.event_count) as event_count,
+        min(spans.started_at) as first_seen_at,
+        max(spans.ended_at) as last_seen_at,
+        max(spans._load_sequence) as _load_sequence
+    from spans
+    left join agents on spans.user_agent = agents.user_agent
     where
-        events.anonymous_id is not null
-        and events.shop_customer_id is not null
+        spans.anonymous_id is not null
+        and spans.shop_customer_id is not null
         and not coalesce(agents.is_bot, false)
-    group by events.anonymous_id, events.shop_customer_id
+    group by spans.anonymous_id, spans.shop_customer_id
 ),
 
 seen as (

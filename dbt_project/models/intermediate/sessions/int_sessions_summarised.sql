@@ -1,10 +1,6 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='visitor_key') }}
 
 {%- set pause = var('session_inactivity_minutes') * 60 %}
-{%- set campaign = packed(
-    'events.occurred_at', ['events.campaign_source', 'events.campaign_medium', 'events.campaign_name']
-) %}
-{%- set has_campaign = 'events.campaign_source is not null or events.campaign_name is not null' %}
 {%- set counts = [
     'event_count', 'page_view_count', 'product_view_count', 'cart_addition_count', 'checkout_count', 'order_count',
 ] %}
@@ -14,46 +10,25 @@
     'last_cart_added_at', 'last_checkout_started_at', '_load_sequence',
 ] %}
 
-with events as (
-    select * from {{ used(ref('stg_web__events'), 'occurred_at') }} as used_events
-    where {{ is_newly_known('occurred_at', latest='ended_at') }}
+with spans as (
+    select * from {{ ref('int_web_spans_summarised') }}
+    where {{ is_newly_known('ended_at', latest='ended_at') }}
 ),
 
 agents as (
     select * from {{ ref('int_user_agents_classified') }}
 ),
 
--- Events of one span of the pause's length belong together whatever else happens: few are left to compare.
-spans as (
+stays as (
     select
-        coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id) as visitor_key,
-        {{ bucket_number('events.occurred_at', pause) }} as bucket,
-        min(events.shop_customer_id) as lowest_shop_customer_id,
-        max(events.shop_customer_id) as highest_shop_customer_id,
-        max(agents.device_type) as device_type,
-        max(events.time_zone) as time_zone,
-        min(case when {{ has_campaign }} then {{ campaign }} end) as first_campaign,
-        max(case when {{ has_campaign }} then {{ campaign }} end) as last_campaign,
-        count(*) as event_count,
-        sum(case when events.event_type = 'page' then 1 else 0 end) as page_view_count,
-        sum(case when events.event_name = 'Product Viewed' then 1 else 0 end) as product_view_count,
-        sum(case when events.event_name = 'Product Added' then 1 else 0 end) as cart_addition_count,
-        sum(case when events.event_name = 'Checkout Started' then 1 else 0 end) as checkout_count,
-        sum(case when events.event_name = 'Order Completed' then 1 else 0 end) as order_count,
-        min(events.occurred_at) as started_at,
-        max(events.occurred_at) as ended_at,
-        max(case when events.event_name = 'Product Viewed' then events.occurred_at end)
-            as last_product_viewed_at,
-        max(case when events.event_name = 'Product Added' then events.occurred_at end) as last_cart_added_at,
-        max(case when events.event_name = 'Checkout Started' then events.occurred_at end)
-            as last_checkout_started_at,
-        max(events._load_sequence) as _load_sequence
-    from events
-    left join agents on events.user_agent = agents.user_agent
+        spans.*,
+        spans.shop_customer_id as lowest_shop_customer_id,
+        spans.shop_customer_id as highest_shop_customer_id,
+        agents.device_type,
+        coalesce(spans.anonymous_id, 'customer:' || spans.shop_customer_id) as visitor_key
+    from spans
+    left join agents on spans.user_agent = agents.user_agent
     where not coalesce(agents.is_bot, false)
-    group by
-        coalesce(events.anonymous_id, 'customer:' || events.shop_customer_id),
-        {{ bucket_number('events.occurred_at', pause) }}
 ),
 
 -- The visits that are there join the new spans as if they were spans themselves.
@@ -62,7 +37,7 @@ pieces as (
         visitor_key,
         0 as is_known,
         {{ (least + greatest + counts) | join(', ') }}
-    from spans
+    from stays
     {% if is_incremental() -%}
         union all
         select
@@ -70,7 +45,7 @@ pieces as (
             1 as is_known,
             {{ (least + greatest + counts) | join(', ') }}
         from {{ this }}
-        where visitor_key in (select spans.visitor_key from spans)
+        where visitor_key in (select stays.visitor_key from stays)
     {%- endif %}
 ),
 

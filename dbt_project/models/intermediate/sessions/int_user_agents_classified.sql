@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='user_agent') }}
 
-with events as (
-    select * from {{ used(ref('stg_web__events'), 'occurred_at') }} as used_events
-    where {{ is_newly_known('occurred_at', latest='last_seen_at') }}
+with spans as (
+    select * from {{ ref('int_web_spans_summarised') }}
+    where {{ is_newly_known('ended_at', latest='last_seen_at') }}
 ),
 
 bots as (
@@ -17,9 +17,9 @@ agents as (
     select
         user_agent,
         lower(user_agent) as lower_user_agent,
-        max(occurred_at) as last_seen_at,
+        max(ended_at) as last_seen_at,
         max(_load_sequence) as _load_sequence
-    from events
+    from spans
     where user_agent is not null
     group by user_agent
 ),

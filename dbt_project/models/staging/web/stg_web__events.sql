@@ -1,39 +1,20 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{#
+    A view: millions of wide rows are read once, for the spans that visits, sign-ins and programs follow from, so that
+    to write them down would cost more than to read the files again. Each build makes it anew, over the files of its
+    index; where a reader asks for newer loads only their files are opened.
+#}
+{{ config(materialized='view') }}
 
 {%- set properties = ['path', 'product_id', 'order_id', 'price', 'quantity'] %}
 {%- set context = ['userAgent', 'timezone', 'campaign'] %}
 {%- set campaign = ['source', 'medium', 'name'] %}
-{%- set event_name -%}
-    case when type = 'page' then 'Page Viewed' when type = 'identify' then 'Identified' else event end
-{%- endset %}
-{%- set quarantined = {
-    'missing_key': 'message_id is null',
-    'missing_time': 'timestamp is null',
-    'missing_visitor': 'anonymous_id is null and user_id is null',
-    'missing_event': event_name ~ ' is null',
-} %}
 
 with landed as (
     select * from {{ landed(source('web', 'events')) }}
 ),
 
 copies as (
-    select * from {{ later_copies(
-        source('web', 'events'),
-        key='message_id',
-        instant={'device_at': 'timestamp'},
-        content={
-            'anonymous_id': 'anonymous_id',
-            'shop_customer_id': 'user_id',
-            'event_name': event_name,
-            'page_path': json_text(parsed_json('properties'), 'path'),
-            'shop_product_id': json_text(parsed_json('properties'), 'product_id'),
-            'shop_order_id': json_text(parsed_json('properties'), 'order_id'),
-            'price': number_or_null(json_text(parsed_json('properties'), 'price')),
-            'quantity': number_or_null(json_text(parsed_json('properties'), 'quantity')),
-        },
-        quarantined=quarantined,
-    ) }}
+    select * from {{ ref('base_web__event_copies') }}
 ),
 
 parsed as (
@@ -52,7 +33,7 @@ with_campaign as (
     select
         parsed.*,
         {{ json_texts(item('context_texts', 3), campaign) }} as campaign_texts,
-        {{ quarantine_reason(quarantined) }} as quarantine_reason
+        {{ quarantine_reason(web_events_quarantined()) }} as quarantine_reason
     from parsed
 ),
 
@@ -62,7 +43,7 @@ renamed as (
         type as event_type,
         anonymous_id,
         user_id as shop_customer_id,
-        {{ event_name }} as event_name,
+        {{ web_event_name() }} as event_name,
         {{ item('property_texts', 1) }} as page_path,
         {{ item('property_texts', 2) }} as shop_product_id,
         {{ item('property_texts', 3) }} as shop_order_id,
