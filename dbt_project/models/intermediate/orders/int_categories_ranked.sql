@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- One model reads it: it is written nowhere.
 with lines as (
     select * from {{ ref('int_order_lines_unified') }}
 ),

@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- Two models read a part of it each: to join it twice costs less than to write it once.
 with orders as (
     select * from {{ ref('int_orders_unified') }}
 ),

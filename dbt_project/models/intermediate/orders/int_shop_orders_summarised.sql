@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- One model reads it: it is written nowhere.
 with orders as (
     select * from {{ used(ref('stg_shop__orders')) }}
 ),

@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- Its columns are read once each: it is written nowhere.
 with sessions as (
     select * from {{ ref('int_sessions_summarised') }}
 ),
