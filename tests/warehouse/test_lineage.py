@@ -80,3 +80,18 @@ def test_segments_may_change_without_a_full_build_and_thresholds_may_not(project
         (project / "dbt_project.yml").write_text(settings.format(minutes=minutes, segment=segment))
         hashes.append(lineage.incremental_hash(project))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_mart_that_grows_by_increments_changes_them_and_another_one_does_not(project):
+    marts, hashes = project / "models" / "marts", []
+    marts.mkdir(parents=True)
+    for name, sql in (
+        ("rebuilt", "select 1"),
+        ("rebuilt", "select 2"),
+        ("growing", "{{ config(materialized='incremental') }} select 1"),
+        ("growing", "{{ config(materialized='incremental') }} select 2"),
+    ):
+        (marts / f"{name}.sql").write_text(sql)
+        hashes.append(lineage.incremental_hash(project))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3

@@ -13,7 +13,7 @@ from pathlib import Path
 from letterpress import storage
 from letterpress.warehouse.inputs import DBT_PROJECT, Inputs
 
-# What marts and tests say changes no incremental table; segments are evaluated anew in every build.
+# What tests and most marts say changes no incremental table; segments are evaluated anew in every build.
 _REBUILT_ANYWAY = ("target", "logs", "tests")
 
 
@@ -86,16 +86,18 @@ def loads_hash(inputs: Inputs, *, through: int) -> str:
 
 
 def incremental_hash(project: Path = DBT_PROJECT) -> str:
-    """Hash of what incremental tables follow from: macros, seeds, staging and intermediate SQL, and variables."""
+    """Hash of what incremental tables follow from: macros, seeds, SQL but of marts built anew, and variables."""
     import yaml
 
     digest = hashlib.sha256()
     for file in sorted(project.rglob("*")):
         relative = file.relative_to(project)
-        if relative.parts[0] in _REBUILT_ANYWAY or relative.parts[:2] == ("models", "marts"):
+        if relative.parts[0] in _REBUILT_ANYWAY or file.suffix not in (".sql", ".csv") or not file.is_file():
             continue
-        if file.is_file() and file.suffix in (".sql", ".csv"):
-            digest.update(str(relative).encode() + b"\0" + file.read_bytes() + b"\0")
+        content = file.read_bytes()
+        if relative.parts[:2] == ("models", "marts") and b"materialized='incremental'" not in content:
+            continue
+        digest.update(str(relative).encode() + b"\0" + content + b"\0")
     variables = yaml.safe_load((project / "dbt_project.yml").read_text()).get("vars", {})
     variables.pop("rule_segments", None)
     digest.update(repr(sorted(variables.items(), key=str)).encode())

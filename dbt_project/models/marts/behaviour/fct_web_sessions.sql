@@ -1,5 +1,28 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='session_id',
+    on_schema_change='fail',
+    post_hook="{{ rows_left_out(ref('int_sessions_summarised'), 'session_id') }}",
+) }}
+
 with sessions as (
     select * from {{ ref('int_sessions_attributed') }}
+),
+
+-- A visit that is held is no longer the same where it has more events, from which all else follows, or where
+-- it has become another person's.
+changed as (
+    select sessions.*
+    from sessions
+    {% if is_incremental() -%}
+        left join {{ this }} as held
+            on
+                sessions.session_id = held.session_id
+                and sessions.event_count = held.event_count
+                and coalesce(sessions.customer_id, '') = coalesce(held.customer_id, '')
+        where held.session_id is null
+    {%- endif %}
 ),
 
 final as (
@@ -21,7 +44,7 @@ final as (
         {{ utc_date('started_at') }} as session_date,
         started_at,
         ended_at
-    from sessions
+    from changed
 )
 
 select * from final
