@@ -4,11 +4,13 @@
     be added to what is there; true for every row where the model is built whole.
 
     latest: the model's own column with the latest event time of each of its rows; load_sequence: the row's load.
+    among: which of its rows tell, as a condition, where it has others.
 #}
-{% macro is_newly_known(event_time, latest, load_sequence='_load_sequence') -%}
+{% macro is_newly_known(event_time, latest, load_sequence='_load_sequence', among='true') -%}
     {%- if execute and is_incremental() -%}
         {%- set held = run_query(
             'select coalesce(max(_load_sequence), 0), cast(max(' ~ latest ~ ') as ' ~ dbt.type_string() ~ ') from ' ~ this
+            ~ ' where ' ~ among
         ) -%}
         {%- set sequence, instant = held.columns[0].values()[0], held.columns[1].values()[0] -%}
         (

@@ -1,3 +1,11 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    pre_hook="{% if is_incremental() %} delete from {{ this }} where reason <> 'bot' {% endif %}",
+) }}
+
+-- Nearly all of them are bots' events, which stay what they are; the few others are listed anew.
 with quarantined as (
     select * from {{ ref('int_rows_quarantined') }}
 ),
@@ -54,6 +62,7 @@ united as (
         occurred_at as event_at,
         _load_sequence
     from bot_events
+    where {{ is_newly_known('occurred_at', 'event_at', among="reason = 'bot'") }}
 ),
 
 final as (
