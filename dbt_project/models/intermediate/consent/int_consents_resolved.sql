@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- One model reads it: it is written nowhere.
 with consents as (
     select * from {{ ref('int_channel_consents_resolved') }}
 ),

@@ -1,7 +1,10 @@
+{{ config(materialized='view') }}
+
 {%- set up_to_here -%}
     over (partition by customer_id, channel order by decision_number rows between unbounded preceding and current row)
 {%- endset -%}
 
+-- One model reads it: it is written nowhere.
 with decisions as (
     select * from {{ ref('int_decisions_collected') }}
 ),

@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- One model reads it: it is written nowhere.
 with identifiers as (
     select * from {{ ref('int_identifiers_collected') }}
     where is_email_valid and identifier_kind = 'account'

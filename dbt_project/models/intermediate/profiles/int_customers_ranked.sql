@@ -1,3 +1,6 @@
+{{ config(materialized='view') }}
+
+-- One model reads it: it is written nowhere.
 with orders as (
     select * from {{ ref('int_orders_summarised') }}
     where order_count > 0
