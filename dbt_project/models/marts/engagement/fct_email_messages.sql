@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='email_message_id',
+    on_schema_change='fail',
+) }}
+
 with messages as (
     select * from {{ ref('int_email_messages_summarised') }}
 ),
@@ -27,7 +34,7 @@ ordered as (
     group by email_message_id
 ),
 
-final as (
+described as (
     select
         resolved.email_message_id,
         resolved.source_system,
@@ -58,6 +65,11 @@ final as (
         resolved.complained_at
     from resolved
     left join ordered on resolved.email_message_id = ordered.email_message_id
+),
+
+final as (
+    select described.* from described
+    {{ changed_rows('described', 'email_message_id') }}
 )
 
 select * from final
