@@ -5,6 +5,7 @@ import shutil
 import pytest
 from landed_rows import Landing
 from random_histories import instants, loads
+from small_shop import BOT, account, web
 
 FEATURES = ("run", "--select", "tag:features_phase")
 # What a later build finds in a span stands beside it: only the sum of its rows is the same.
@@ -74,3 +75,32 @@ def test_many_increments_equal_a_full_build(tmp_path, seed):
     landing = Landing(tmp_path)
     build_step_by_step(landing, seed=seed, steps=7)
     assert differing(landing, str(tmp_path / "whole" / "warehouse.duckdb")) == {}
+
+
+def test_what_lands_late_joins_visits_and_tells_whose_the_written_ones_were(tmp_path):
+    landing = Landing(tmp_path)
+    marts = ("run", "--select", "+fct_web_sessions", "+fct_quarantined_rows")
+    landing.load(
+        crm__customers=[account("C1", "ann@example.com")],
+        web__events=[
+            web("W1", "D1", None, "2011-06-01 10:00"),
+            web("W2", "D1", None, "2011-06-01 10:50"),
+            web("W3", "D2", None, "2011-06-01 10:00"),
+            web("W4", "D3", None, "2011-06-01 10:00", context=BOT),
+        ],
+    )
+    assert landing.dbt("seed").success
+    assert landing.dbt(*marts).success
+    visits = "select session_id, event_count, customer_id is not null from marts.fct_web_sessions order by 1"
+    assert [(count, known) for _, count, known in landing.query(visits)] == [(1, False)] * 3
+    landing.load(
+        web__events=[
+            web("W5", "D1", None, "2011-06-01 10:25"),
+            web("W6", "D2", "C1", "2011-06-20 10:00"),
+            web("W7", "D3", None, "2011-06-20 10:00", context=BOT),
+        ]
+    )
+    assert landing.dbt(*marts).success
+    assert [(count, known) for _, count, known in landing.query(visits)] == [(3, False), (1, True), (1, True)]
+    quarantined = "select row_key, reason, _load_sequence from marts.fct_quarantined_rows order by 1"
+    assert landing.query(quarantined) == [("W4", "bot", 1), ("W7", "bot", 2)]
