@@ -420,7 +420,8 @@ def build_with_dbt(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind(node: Any, results: Iterable[Any]) -> str:
-    if node.config.materialized != "incremental":
+    # A mart that writes only what has changed compares all of its rows: it is no model over new events.
+    if node.config.materialized != "incremental" or node.fqn[1] == "marts":
         return "table"
     above = {one.node.unique_id: one.node for one in results}
     waiting, seen = [node.unique_id], set()
