@@ -2,7 +2,7 @@
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='session_id',
-    on_schema_change='fail',
+    on_schema_change='append_new_columns',
     post_hook="{{ rows_left_out(ref('int_sessions_summarised'), 'session_id') }}",
 ) }}
 

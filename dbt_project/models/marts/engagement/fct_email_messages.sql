@@ -2,7 +2,7 @@
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='email_message_id',
-    on_schema_change='fail',
+    on_schema_change='append_new_columns',
 ) }}
 
 with messages as (
