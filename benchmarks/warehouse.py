@@ -54,7 +54,7 @@ ENTITIES = {
 }
 STREAMS = ("web__events", "email__events")
 # Staging of events: what is incremental and reads one of them has the grain of events, of a device or of a message.
-STREAM_MODELS = ("stg_web__events", "stg_email__events", "stg_local_esp__events")
+STREAM_MODELS = ("base_web__event_copies", "stg_web__events", "stg_email__events", "stg_local_esp__events")
 
 
 def main(arguments: list[str] | None = None) -> int:

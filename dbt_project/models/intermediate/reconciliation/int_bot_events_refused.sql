@@ -18,15 +18,17 @@ visitors as (
     where {{ is_newly_known('spans.ended_at', 'occurred_at', 'spans._load_sequence') }}
 ),
 
--- Few visitors are programs: of nobody else's events is it read which program sent them, so that theirs come first. The
--- events are asked for twice, written out: as a CTE they would be kept in memory, all of them.
+-- Few visitors are programs: of nobody else's events is it read which program sent them, theirs come first.
+-- The events are asked for twice, written out: as a CTE they would be kept in memory, all of them.
 suspects as materialized (
     select
         message_id,
         user_agent,
         occurred_at,
         _load_sequence
-    from {{ web_events_newly_known(used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at') }} as events
+    from {{ web_events_newly_known(
+        used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at'
+    ) }} as events
     where anonymous_id in (select visitors.anonymous_id from visitors)
     union all
     select
@@ -34,7 +36,9 @@ suspects as materialized (
         user_agent,
         occurred_at,
         _load_sequence
-    from {{ web_events_newly_known(used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at') }} as events
+    from {{ web_events_newly_known(
+        used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at'
+    ) }} as events
     where anonymous_id is null and shop_customer_id in (select visitors.shop_customer_id from visitors)
 ),
 

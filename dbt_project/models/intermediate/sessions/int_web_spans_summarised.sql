@@ -5,7 +5,9 @@
 {%- set has_campaign = 'campaign_source is not null or campaign_name is not null' %}
 
 with events as (
-    select * from {{ web_events_newly_known(used(ref('stg_web__events'), 'occurred_at'), latest='ended_at') }} as new_events
+    select * from {{ web_events_newly_known(
+        used(ref('stg_web__events'), 'occurred_at'), latest='ended_at'
+    ) }} as new_events
 ),
 
 -- Events of one span of the pause's length belong to one visit whatever else happens.
