@@ -74,7 +74,7 @@
         {%- endif -%}
     {%- endset -%}
     {%- set query -%}
-        with repeated_keys as materialized (
+        with repeated_keys as {{ materialized_once() }} (
             select copy_key
             from (
                 select copy_key from {{ seen }}
@@ -90,7 +90,7 @@
             having count(*) > 1
         ),
 
-        same_key as materialized (
+        same_key as {{ materialized_once() }} (
             select
                 _load_sequence,
                 _row_number
@@ -123,7 +123,7 @@
             where copy_number > 1
         ),
 
-        shared_instants as materialized (
+        shared_instants as {{ materialized_once() }} (
             select copy_instant
             from (
                 select copy_instant from {{ seen }}
@@ -140,7 +140,7 @@
         ),
 
         -- Kept, so that the content is read of these alone.
-        suspects as materialized (
+        suspects as {{ materialized_once() }} (
             select
                 {%- for column, expression in content.items() %}
                 {{ expression }} as {{ column }},

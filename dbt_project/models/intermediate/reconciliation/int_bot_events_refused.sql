@@ -18,9 +18,9 @@ visitors as (
     where {{ is_newly_known('spans.ended_at', 'occurred_at', 'spans._load_sequence') }}
 ),
 
--- Few visitors are programs: of nobody else's events is it read which program sent them, theirs come first.
+-- Few visitors are programs: of nobody else's events is it read which program sent them.
 -- The events are asked for twice, written out: as a CTE they would be kept in memory, all of them.
-suspects as materialized (
+suspects as {{ materialized_once() }} (
     select
         message_id,
         user_agent,
