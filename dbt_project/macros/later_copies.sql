@@ -39,6 +39,17 @@
             from {{ landed(source) }} as rows_landed
         ) as seen
     {%- endset -%}
+    {%- set seen_earlier -%}
+        (
+            select
+                {{ key }} as copy_key,
+                {{ model_instant if keeps_rows else landed_instant }} as copy_instant
+            from {{ this if keeps_rows else landed(source, earlier=true) }} as rows_held
+            {%- if keeps_rows %}
+            where disposition in ('used', 'duplicate')
+            {%- endif %}
+        ) as seen_earlier
+    {%- endset -%}
     {#- The rows of earlier loads that are usable, and those of them that repeat nothing. -#}
     {%- set held -%}
         {%- if keeps_rows -%}
@@ -81,7 +92,7 @@
                 {%- if is_incremental() %}
                 union all
                 select copy_key
-                from {{ held }}
+                from {{ seen_earlier }}
                 where copy_key in (select copy_key from {{ seen }})
                 {%- endif %}
             ) as keys_seen
@@ -130,7 +141,7 @@
                 {%- if is_incremental() %}
                 union all
                 select copy_instant
-                from {{ held }}
+                from {{ seen_earlier }}
                 where copy_instant in (select copy_instant from {{ seen }})
                 {%- endif %}
             ) as instants_seen

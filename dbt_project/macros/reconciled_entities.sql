@@ -8,8 +8,9 @@
     key: one column or several (the row's hash without it); event_time: an expression (without it a row is never "not
     yet"); notes: what a used row is called by a condition, as in used:guest.
 
-    Returns a list of {source_name, entity_name, model_name, relation, key, event_time, notes,
-    is_event_stream}; empty while parsing.
+    Returns a list of {source_name, entity_name, model_name, relation, key, event_time, notes, is_view, is_event_stream};
+    empty while parsing. What a stream's staging model says of a row stays so: rows are only appended, or it is a view
+    over landed rows.
 #}
 {% macro reconciled_entities() %}
     {%- set found = [] -%}
@@ -45,9 +46,9 @@
                     'key': [key] if key is string else key,
                     'event_time': given.get('event_time'),
                     'notes': given.get('notes', {}),
-                    'is_event_stream': given.get(
-                        'is_event_stream', judge.config.incremental_strategy == 'append'
-                    ),
+                    'is_view': judge.config.materialized == 'view',
+                    'is_event_stream': judge.config.incremental_strategy == 'append'
+                        or judge.config.materialized == 'view',
                 }) -%}
             {%- endif -%}
         {%- endfor -%}

@@ -14,11 +14,15 @@
             substr(disposition, length('quarantined:') + 1) as reason,
             {{ event_time }} as event_at,
             _load_sequence
+        {%- if entity.is_view %}
+        from {{ web_events_newly_known(entity.relation, 'event_at') }} as newly_known
+        {%- else %}
         from {{ entity.relation }}
+        {%- endif %}
         where
             disposition like 'quarantined:%'
             and not {{ is_after_as_of(event_time) }}
-            {%- if of_event_streams %}
+            {%- if of_event_streams and not entity.is_view %}
             and {{ is_newly_known(event_time, 'event_at') }}
             {%- endif %}
         {{ "union all" if not loop.last }}

@@ -4,7 +4,8 @@
     first opens the newer files alone, the second only the parts of older ones whose time of receipt allows it, for no
     event happens more than clock_ahead_minutes after it was received.
 
-    events: those that had happened by as_of (macro used); latest: the model's own column with the latest event time of each of its rows.
+    events: web events, such as those that had happened by as_of (macro used); latest: the model's own column with the
+    latest event time of each of its rows.
 #}
 {% macro web_events_newly_known(events, latest) -%}
     {%- if execute and is_incremental() -%}
@@ -15,18 +16,20 @@
         {%- set query -%}
             select * from {{ events }} as events_used
             where _load_sequence > {{ sequence }}
-            {%- if instant is not none %}
             union all
             select * from {{ events }} as events_used
             where
                 _load_sequence <= {{ sequence }}
+                {%- if instant is none %}
+                and occurred_at is not null
+                {%- else %}
                 and occurred_at > cast('{{ instant }}' as timestamptz)
                 and (
                     received_at is null
                     or received_at >= cast('{{ instant }}' as timestamptz)
                     - interval '{{ var("clock_ahead_minutes") }} minutes'
                 )
-            {%- endif %}
+                {%- endif %}
         {%- endset -%}
         {{ subquery(query) }}
     {%- else -%}
