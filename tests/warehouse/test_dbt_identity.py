@@ -139,10 +139,7 @@ def test_an_account_that_has_not_landed_owns_no_device(shop):
 
 def test_every_refused_tie_says_why(shop):
     found = dict(
-        shop.query(
-            "select refusal_reason, count(*) from marts.fct_identity_edges"
-            " where not is_joining group by 1"
-        )
+        shop.query("select refusal_reason, count(*) from marts.fct_identity_edges where not is_joining group by 1")
     )
     assert found == {
         "name_contradicts": 1,
@@ -159,8 +156,7 @@ def test_cutting_a_tie_parts_the_people_again_and_the_earlier_part_keeps_the_id(
     before = people(landing)
     assert len({before[key] for key in ("C1", "C2", "C3")}) == 1
     [[address]] = landing.query(
-        "select distinct right_identifier from marts.fct_identity_edges"
-        " where edge_kind = 'account_email'"
+        "select distinct right_identifier from marts.fct_identity_edges where edge_kind = 'account_email'"
     )
     import duckdb
 
