@@ -223,3 +223,15 @@ def test_with_todays_knowledge_the_past_is_what_it_would_have_been_had_the_late_
             "from one.marts.fct_source_reconciliation group by all"
         ).fetchall()
         assert rest == []
+
+
+def test_a_live_warehouse_that_goes_back_holds_nothing_of_what_came_later(tmp_path):
+    """Marts that write only what has changed are built whole with all that they follow from."""
+    earlier = at("2011-06-15")
+    returned, fresh = Home(tmp_path / "returned"), Home(tmp_path / "fresh")
+    for home in (returned, fresh):
+        home.land(AS_OF, **FIRST)
+    returned.publish_features(AS_OF)
+    with compared(*(home.publish_features(earlier) for home in (returned, fresh))) as versions:
+        assert {table for table in versions.tables("one") if versions.difference(table)} == set()
+        assert versions.connection.execute("select count(*) > 0 from one.marts.fct_email_messages").fetchone()[0]

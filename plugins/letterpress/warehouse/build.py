@@ -34,8 +34,8 @@ LAYERS = {
 }
 
 
-# These hold incremental models; the marts are built anew each time.
-INCREMENTAL_LAYERS = ("staging", "intermediate")
+# These hold incremental models, and are built whole together or not at all.
+INCREMENTAL_LAYERS = ("staging", "intermediate", "marts")
 
 
 class BuildFailed(RuntimeError):
