@@ -77,7 +77,7 @@ class Landing:
         ]
 
         def run(runner, *words: str):
-            return runner.invoke(["--no-use-colors", "--quiet", *words, *arguments])
+            return runner.invoke(["--no-use-colors", "--quiet", "--log-level-file", "none", *words, *arguments])
 
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("LETTERPRESS_WAREHOUSE_FILE", str(self.database))
