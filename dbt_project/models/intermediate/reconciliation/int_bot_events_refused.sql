@@ -1,5 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
+{%- set events = web_events_newly_known(used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at') %}
+
 with spans as (
     select * from {{ ref('int_web_spans_summarised') }}
 ),
@@ -26,9 +28,7 @@ suspects as {{ materialized_once() }} (
         user_agent,
         occurred_at,
         _load_sequence
-    from {{ web_events_newly_known(
-        used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at'
-    ) }} as events
+    from {{ events }} as events
     where anonymous_id in (select visitors.anonymous_id from visitors)
     union all
     select
@@ -36,9 +36,7 @@ suspects as {{ materialized_once() }} (
         user_agent,
         occurred_at,
         _load_sequence
-    from {{ web_events_newly_known(
-        used(ref('stg_web__events'), 'occurred_at'), latest='occurred_at'
-    ) }} as events
+    from {{ events }} as events
     where anonymous_id is null and shop_customer_id in (select visitors.shop_customer_id from visitors)
 ),
 
