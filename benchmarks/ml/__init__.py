@@ -1,0 +1,1 @@
+"""What the models reach on real data, each beside its baseline."""
