@@ -85,7 +85,7 @@ def copy_features_candidate(settings: Settings, inputs: Inputs) -> Path:
     ):
         connection.execute("checkpoint")
         _copy_tables(connection, candidate / "warehouse.duckdb")
-    _export_features(candidate, settings)
+        _export_features(connection, candidate / "features")
     return candidate
 
 
@@ -223,18 +223,19 @@ def _copy_tables(connection, target: Path) -> None:
     connection.execute("detach candidate")
 
 
-def _export_features(candidate: Path, settings: Settings) -> None:
-    folder = candidate / "features"
+def _export_features(connection, folder: Path) -> None:
+    """Every table and view of the schema as Parquet, people first. Views stand in files alone: nothing reads them
+    in SQL downstream, and written down twice they would double the event-grain marts.
+    """
     folder.mkdir(exist_ok=True)
-    with connect(candidate / "warehouse.duckdb", memory_limit=settings.memory_limit) as connection:
-        tables = connection.execute(
-            "select table_name from duckdb_tables() where schema_name = 'features' order by 1"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(
-                f"copy (from features.\"{table}\" order by all) to '{folder / table}.parquet' "
-                "(format parquet, compression zstd)"
-            )
+    found = connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'features' order by 1"
+    ).fetchall()
+    for (name,) in found:
+        connection.execute(
+            f"copy (from features.\"{name}\" order by all) to '{folder / name}.parquet' "
+            "(format parquet, compression zstd)"
+        )
 
 
 def describe(candidate: Path, inputs: Inputs, previous: str | None) -> dict:
@@ -245,6 +246,9 @@ def describe(candidate: Path, inputs: Inputs, previous: str | None) -> dict:
             f"{schema}.{table}": connection.execute(f'select count(*) from "{schema}"."{table}"').fetchone()[0]
             for schema, table in tables
         }
+        for file in sorted((candidate / "features").glob("*.parquet")):
+            rows = connection.execute("select num_rows from parquet_file_metadata(?)", [str(file)]).fetchone()[0]
+            counts.setdefault(f"features.{file.stem}", rows)
     return inputs.to_json() | {
         "previous": previous,
         "row_counts": counts,

@@ -19,7 +19,9 @@ catalogued as (
         'product' as product_kind,
         1 as name_count,
         price,
-        true as is_product
+        stock_quantity,
+        true as is_product,
+        created_at
     from products
 ),
 
@@ -32,7 +34,9 @@ described as (
         line_kind as product_kind,
         name_count,
         latest_price as price,
-        line_kind = 'product' as is_product
+        cast(null as bigint) as stock_quantity,
+        line_kind = 'product' as is_product,
+        cast(null as timestamptz) as created_at
     from descriptions
     where description_rank = 1
 ),
@@ -50,7 +54,9 @@ typed as (
         product_kind,
         case when product_type is null then 0 else 1 end as name_count,
         price,
-        product_kind = 'product' as is_product
+        cast(null as bigint) as stock_quantity,
+        product_kind = 'product' as is_product,
+        cast(null as timestamptz) as created_at
     from journey_products
 ),
 

@@ -8,6 +8,8 @@ final as (
     select
         customer_id,
         order_id,
+        item_count,
+        gross_amount,
         net_amount,
         order_date,
         ordered_at
