@@ -1330,7 +1330,7 @@ select
 from placed;
 
 create table features.customer_orders as
-select customer_id, order_id, net_amount, order_date, ordered_at
+select customer_id, order_id, item_count, gross_amount, net_amount, order_date, ordered_at
 from marts.fct_orders
 where is_purchase and customer_id is not null;
 
