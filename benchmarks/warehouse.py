@@ -446,7 +446,7 @@ def _index(folder: Path, landed: Path, known_through: int) -> str:
 
     schemas = dict(landing.declared_schemas())
     schemas |= {("history", name): schema for name, schema in history.SCHEMAS.items()}
-    schemas["scores", "scores"] = inputs.SCORES_SCHEMA
+    schemas |= {("scores", name): schema for name, schema in inputs.SCORED.items()}
     rows = []
     for (source, entity), schema in schemas.items():
         file = folder / "declared" / f"{source}.{entity}.parquet"

@@ -26,11 +26,38 @@ class PromotionGate(BaseModel):
     direction: Literal["maximise", "minimise"] = "maximise"
     minimum: float = Field(description="the worst value that may serve")
     margin: float = Field(
-        default=0.0, ge=0, description="how much worse than the champion, on the same data, it may be"
+        default=0.0,
+        description="the lower end of the 95 % interval of the new version's quality minus the champion's, on the same"
+        " customers, has to be above it; below 0 so much of a loss is borne for fresher data",
     )
     unmeasured: Literal["refuse", "first"] = Field(
         default="refuse", description="too little data to measure: refuse, or accept where nothing serves yet"
     )
+
+
+class Fairness(BaseModel):
+    """By which columns of ``customer_features`` a model's selection and quality are compared, and what may differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    groups: tuple[str, ...] = Field(default=(), description="columns of customer_features; none: nothing is compared")
+    selected_share: float = Field(default=0.2, gt=0, lt=1, description="the best share counts as selected")
+    minimum_selection_ratio: float = Field(default=0.5, ge=0, le=1, description="lowest rate over the highest")
+    maximum_quality_gap: float = Field(default=0.2, ge=0, description="best group's quality minus the worst one's")
+    minimum_group: int = Field(default=50, ge=10, description="smaller groups are not shown")
+
+
+class Monitoring(BaseModel):
+    """What is watched of a version that serves, and when it is no longer good enough."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trending: tuple[str, ...] = Field(default=(), description="inputs that grow with time by design: no drift")
+    drifted_share: float = Field(default=0.3, gt=0, le=1, description="share of drifted inputs from which to retrain")
+    guardrail: float | None = Field(
+        default=None, description="quality on labels that arrived; surely below it, the version before serves again"
+    )
+    score_psi: float = Field(default=0.5, gt=0, description="shift of the scores' distribution that is a breach")
 
 
 class ModelBlock(BaseModel):
@@ -42,6 +69,8 @@ class ModelBlock(BaseModel):
     features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     promotion: PromotionGate
+    fairness: Fairness = Fairness()
+    monitoring: Monitoring = Monitoring()
     headline: tuple[str, ...] = Field(default=(), description="the metrics that a report shows, in this order")
 
 
@@ -54,6 +83,8 @@ class ConfiguredModel:
     features: Mapping[str, tuple[str, ...]]
     settings: ModelSettings
     promotion: PromotionGate
+    fairness: Fairness
+    monitoring: Monitoring
 
 
 def model_names(path: str | Path = DEFAULT) -> list[str]:
@@ -100,7 +131,15 @@ def configured(name: str, path: str | Path = DEFAULT) -> ConfiguredModel:
         frame: tuple(dict.fromkeys((*required, *block.features.get(frame, ()))))
         for frame, required in spec.features.items()
     }
-    return ConfiguredModel(name=name, spec=spec, features=features, settings=settings, promotion=block.promotion)
+    return ConfiguredModel(
+        name=name,
+        spec=spec,
+        features=features,
+        settings=settings,
+        promotion=block.promotion,
+        fairness=block.fairness,
+        monitoring=block.monitoring,
+    )
 
 
 def _blocks(path: str | Path) -> dict[str, ModelBlock]:
@@ -126,7 +165,8 @@ def _refusal(path: str | Path, prefix: str, error: ValidationError, model: type[
     for problem in error.errors():
         field = ".".join([prefix, *(str(part) for part in problem["loc"])])
         if problem["type"] == "extra_forbidden":
-            parent = PromotionGate if problem["loc"][0] == "promotion" else model
+            parts = {"promotion": PromotionGate, "fairness": Fairness, "monitoring": Monitoring}
+            parent = parts.get(str(problem["loc"][0]), model) if len(problem["loc"]) > 1 else model
             lines.append(f"{field}: unknown key; known keys are {', '.join(parent.model_fields)}")
         else:
             lines.append(f"{field}: {problem['msg']}, found {problem['input']!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from typing import Any
 
@@ -21,6 +22,15 @@ def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     system, path = fsspec.core.url_to_fs(uri)
     return system.exists(path)
+
+
+def names(uri: str) -> list[str]:
+    """What lies in a folder, sorted; nothing where there is no folder."""
+    system, path = fsspec.core.url_to_fs(uri)
+    if not system.exists(path):
+        return []
+    found = system.ls(path, detail=False)
+    return sorted(name for one in found if not (name := os.path.basename(one.rstrip("/"))).startswith("."))
 
 
 def read_bytes(uri: str) -> bytes:
@@ -47,6 +57,25 @@ def write_bytes(uri: str, content: bytes) -> None:
         if os.path.exists(part):
             os.unlink(part)
         raise
+
+
+def put(path: str, uri: str) -> str:
+    """Bring a file of this machine to its place in one step; returns its SHA-256."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    system, target = fsspec.core.url_to_fs(uri)
+    system.makedirs(os.path.dirname(target), exist_ok=True)
+    if isinstance(system, LocalFileSystem):
+        part = f"{target}.{uuid.uuid4().hex}.part"
+        try:
+            shutil.copyfile(path, part)
+            os.replace(part, target)
+        finally:
+            if os.path.exists(part):
+                os.unlink(part)
+    else:
+        system.put_file(path, target)
+    return digest
 
 
 def json_bytes(content: Any) -> bytes:

@@ -21,9 +21,11 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from ml import files
-from ml.errors import PromotionConflict, RegistryError
+from ml.errors import NoChampion, PromotionConflict, RegistryError
 
 METADATA = "metadata.json"
+CARD = "card.html"
+"""The page about a version: beside the hashed files, and written anew as more becomes known of it."""
 
 _TABLES = sa.MetaData()
 _LOG = sa.Table(
@@ -36,6 +38,16 @@ _LOG = sa.Table(
     sa.Column("replaced_version", sa.String(64)),
     sa.Column("as_of", sa.String(40), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("recorded_at", sa.String(40), nullable=False),
+)
+_VERSIONS = sa.Table(
+    "model_versions",
+    _TABLES,
+    sa.Column("model_name", sa.String(200), primary_key=True),
+    sa.Column("model_version", sa.String(64), primary_key=True),
+    sa.Column("as_of", sa.String(40), nullable=False),
+    sa.Column("features_version", sa.String(200), nullable=False),
+    sa.Column("files", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.String(40), nullable=False),
 )
 _TRAININGS = sa.Table(
@@ -68,6 +80,18 @@ class Alias:
 
 
 @dataclass(frozen=True)
+class Version:
+    """One version of a model: what it was first trained from, and the SHA-256 of each of its files."""
+
+    model_name: str
+    model_version: str
+    as_of: datetime
+    features_version: str
+    files: Mapping[str, str]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True)
 class Training:
     """One training that came to a version, whether it was promoted or not."""
 
@@ -93,8 +117,8 @@ def store(registry: str, artefact: Mapping[str, bytes], metadata: Mapping[str, A
 
     ``metadata`` is a JSON object outside of the hash; the names of the hashed files are added to it.
     """
-    if METADATA in artefact:
-        raise RegistryError(f"an artefact's own file may not be called {METADATA}")
+    if strangers := {METADATA, CARD}.intersection(artefact):
+        raise RegistryError(f"an artefact's own file may not be called {strangers.pop()}")
     version = version_of(artefact)
     folder = files.join(registry, "artefacts", version)
     try:
@@ -102,7 +126,8 @@ def store(registry: str, artefact: Mapping[str, bytes], metadata: Mapping[str, A
     except RegistryError:  # absent, or damaged: the bytes for its address are at hand
         for name, content in sorted(artefact.items()):
             files.write_bytes(files.join(folder, name), content)
-        about = {**metadata, "model_version": version, "files": sorted(artefact)}
+        hashes = {name: files.sha256(content) for name, content in artefact.items()}
+        about = {**metadata, "model_version": version, "files": hashes}
         files.write_bytes(files.join(folder, METADATA), files.json_bytes(about))
     return version
 
@@ -119,24 +144,50 @@ def metadata(registry: str, version: str) -> dict[str, Any]:
 
 
 def read(registry: str, version: str) -> dict[str, bytes]:
-    """The files of a version, after checking them against its address.
+    """The files of a version, each checked against its hash, and all against their address.
 
-    Raises :class:`RegistryError` that names the artefact where a file is missing or not what it was.
+    Raises :class:`RegistryError` that names the file that is missing or not what it was.
     """
     folder = files.join(registry, "artefacts", version)
     artefact = {}
-    for name in metadata(registry, version).get("files", ()):
+    for name, expected in metadata(registry, version).get("files", {}).items():
+        uri = files.join(folder, name)
         try:
-            artefact[name] = files.read_bytes(files.join(folder, name))
+            artefact[name] = files.read_bytes(uri)
         except FileNotFoundError as error:
-            raise RegistryError(f"{folder}/{name}: the file is missing; restore it or roll back") from error
+            raise RegistryError(f"{uri}: the file is missing; restore it or roll back") from error
+        found = files.sha256(artefact[name])
+        if found != expected:
+            raise RegistryError(
+                f"{uri}: expected the hash {expected}, found {found}: the file is damaged;"
+                " restore it, train again or roll back"
+            )
     found = version_of(artefact)
     if found != version:
         raise RegistryError(
-            f"{folder}: expected files with the hash {version}, found {found}: the artefact is damaged;"
-            " restore it, train again or roll back"
+            f"{folder}: expected files with the hash {version}, found {found}: {METADATA} lists other files than were"
+            " stored; restore it, train again or roll back"
         )
     return artefact
+
+
+def serving(name: str, registry: str, registry_url: str) -> tuple[Alias, dict[str, bytes], list[str]]:
+    """The promotion that serves, its files, and what is wrong with later ones.
+
+    A version whose files are damaged does not stop the line: the one promoted before it serves meanwhile, and the
+    list says why. Raises :class:`NoChampion` where nothing was promoted, :class:`RegistryError` naming every
+    damage where no promoted version is whole.
+    """
+    stack = _stack(history(registry_url, name))
+    if not stack:
+        raise NoChampion(f"{name}: no version serves; train the model, or see why its gate refused it")
+    damaged: list[str] = []
+    for alias in reversed(stack):
+        try:
+            return alias, read(registry, alias.model_version), damaged
+        except RegistryError as error:
+            damaged.append(str(error))
+    raise RegistryError(f"{name}: no promoted version is whole: {'; '.join(damaged)}")
 
 
 def aliases(registry_url: str) -> dict[str, Alias]:
@@ -209,6 +260,41 @@ def record(training: Training, registry_url: str) -> bool:
     except sa.exc.IntegrityError:
         return False
     return True
+
+
+def record_version(version: Version, registry_url: str) -> None:
+    """Keep that a version exists; one that is known stays as it is."""
+    row = {
+        **version.__dict__,
+        "as_of": _text(version.as_of),
+        "files": json.dumps(dict(version.files), sort_keys=True),
+        "recorded_at": _text(version.recorded_at),
+    }
+    try:
+        with _connect(registry_url, write=True) as connection:
+            connection.execute(_VERSIONS.insert(), row)
+    except sa.exc.IntegrityError:
+        return
+
+
+def versions(registry_url: str, name: str | None = None) -> list[Version]:
+    """Every version that was trained, oldest first, of one model or of all."""
+    query = sa.select(_VERSIONS).order_by(_VERSIONS.c.model_name, _VERSIONS.c.recorded_at, _VERSIONS.c.model_version)
+    if name is not None:
+        query = query.where(_VERSIONS.c.model_name == name)
+    with _connect(registry_url) as connection:
+        rows = connection.execute(query).mappings().all()
+    return [
+        Version(
+            **{
+                **row,
+                "as_of": datetime.fromisoformat(row["as_of"]),
+                "files": json.loads(row["files"]),
+                "recorded_at": datetime.fromisoformat(row["recorded_at"]),
+            }
+        )
+        for row in rows
+    ]
 
 
 def trainings(registry_url: str, name: str | None = None) -> list[Training]:
@@ -299,7 +385,7 @@ def _connect(registry_url: str, *, write: bool = False) -> Iterator[sa.Connectio
     if is_sqlite:
         _begin_explicitly(engine)
     try:
-        if not sa.inspect(engine).has_table(_TRAININGS.name):
+        if not sa.inspect(engine).has_table(_VERSIONS.name):
             with engine.begin() as connection:
                 if is_sqlite:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -99,12 +99,14 @@ class ModelSpec:
     * ``outcomes(fitted, frames, scored_as_of, as_of)`` → ``customer_id``, ``truth``: what became of customers who
       were scored as of an earlier instant, None while that is not known yet.
     * ``importance(fitted)`` → input → share of the model's decisions, adding up to 1.
+    * ``continues``: ``train`` takes the serving version as a fifth argument (None at first) and goes on from it,
+      as clusters do that keep their names; going on from itself, a version comes to itself.
     """
 
     name: str
     features: Mapping[str, tuple[str, ...]]
     settings: type[ModelSettings]
-    train: Callable[[Frames, datetime, Any, int], Trained]
+    train: Callable[..., Trained]
     evaluate: Callable[[Any, Frames, datetime], Metrics]
     score: Callable[[Any, Frames, datetime], Scores]
     dump: Callable[[Any], dict[str, bytes]]
@@ -115,3 +117,4 @@ class ModelSpec:
     inputs: Callable[[Any, Frames, datetime], pd.DataFrame] | None = None
     outcomes: Callable[[Any, Frames, datetime, datetime], pd.DataFrame | None] | None = None
     importance: Callable[[Any], Mapping[str, float]] | None = None
+    continues: bool = False

@@ -21,13 +21,14 @@ from expectations.suites.check import (
 
 COLUMNS = (
     *("model_name", "model_version", "as_of", "customer_id", "score", "decile", "tier"),
-    *("scored_at", "run_id"),
+    *("reasons", "details", "scored_at", "run_id"),
 )
+MAY_BE_EMPTY = ("reasons", "details")
 
 _EVERY_MODEL = [
     columns(*COLUMNS, exact=True),
     rows(1),
-    *(filled(name) for name in COLUMNS),
+    *(filled(name) for name in COLUMNS if name not in MAY_BE_EMPTY),
     matches("model_name", NAME),
     *(distinct(name, 1, 1) for name in ("model_name", "model_version", "as_of")),
     plausible_instant("as_of"),

@@ -206,7 +206,7 @@ def _score(i: int) -> dict:
     return {
         "model_name": "customer_lifetime_value", "model_version": "3f2a", "as_of": pd.Timestamp(NOW),
         "customer_id": f"p{i}", "score": 0.1 * i, "decile": 1 + i % 10, "tier": ["high", "medium", "low"][i % 3],
-        "scored_at": pd.Timestamp(NOW), "run_id": "run",
+        "reasons": "bought twice" if i % 2 else None, "details": None, "scored_at": pd.Timestamp(NOW), "run_id": "run",
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def declared_schemas() -> dict[tuple[str, str], pa.Schema]:
 
     schemas = dict(landing.declared_schemas())
     schemas |= {("history", name): schema for name, schema in history.SCHEMAS.items()}
-    schemas["scores", "scores"] = inputs.SCORES_SCHEMA
+    schemas |= {("scores", name): schema for name, schema in inputs.SCORED.items()}
     return schemas
 
 

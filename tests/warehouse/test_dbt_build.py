@@ -14,7 +14,16 @@ def shop(tmp_path_factory) -> Landing:
     landing = land(Landing(tmp_path_factory.mktemp("warehouse")))
     landing.build(*FEATURES)
     people = [row[0] for row in landing.query("select customer_id from marts.dim_customers order by 1")]
-    score = {"model_version": "v1", "decile": 10, "run_id": "r", "scored_at": AS_OF, "as_of": AS_OF, "score": 1.0}
+    score = {
+        "model_version": "v1",
+        "decile": 10,
+        "run_id": "r",
+        "scored_at": AS_OF,
+        "as_of": AS_OF,
+        "score": 1.0,
+        "reasons": None,
+        "details": None,
+    }
     old = score | {"as_of": at("2011-05-01"), "tier": "low"}
     landing.load(
         scores__scores=[

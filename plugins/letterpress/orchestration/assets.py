@@ -5,6 +5,7 @@ from airflow.sdk import Asset, AssetAlias
 FEATURES = Asset(name="published_features", uri="letterpress://published/features", group="published")
 ACTIVATION = Asset(name="published_activation", uri="letterpress://published/activation", group="published")
 CHAMPIONS = Asset(name="model_champions", uri="letterpress://models/champions", group="models")
+DEGRADED = Asset(name="model_degraded", uri="letterpress://models/degraded", group="models")
 SCORES = Asset(name="model_scores", uri="letterpress://models/scores", group="models")
 DBT_MODELS = AssetAlias(name="dbt_models", group="dbt")
 

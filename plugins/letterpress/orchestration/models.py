@@ -2,12 +2,14 @@
 
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from letterpress.orchestration import context
-from letterpress.orchestration.assets import CHAMPIONS, SCORES
+from letterpress.orchestration.assets import CHAMPIONS, DEGRADED, SCORES
+from letterpress.orchestration.pages import ModelCardLink
 from letterpress.orchestration.warehouse import wanted_activation
 from letterpress.settings import settings
 
@@ -24,17 +26,24 @@ def pin_features() -> dict:
     return {key: content[key] for key in ("version", "as_of")}
 
 
+def train(model: str, pinned: dict) -> Any:
+    """The training of one model, with a link to the card of the version that it comes to."""
+    trained = train_model.override(task_id=f"train_{model}")(model, pinned)
+    trained.operator.operator_extra_links = (ModelCardLink(),)
+    return trained
+
+
 @task(execution_timeout=None)
-def train(model: str, pinned: dict) -> dict:
-    """Train where there is no champion or the champion is old; the promotion gate decides what goes live."""
+def train_model(model: str, pinned: dict) -> dict:
+    """Train where there is no champion, the champion is old or has degraded; the gate decides what goes live."""
     from letterpress.warehouse import publish
     from ml.train import is_due
     from ml.train import train as run
 
     as_of = datetime.fromisoformat(pinned["as_of"])
     forced = bool(get_current_context()["params"].get("force"))
-    if not forced and not is_due(model, as_of, settings().stores):
-        raise AirflowSkipException(f"{model}: its champion is young enough as of {as_of:%Y-%m-%d}")
+    if not forced and not is_due(model, as_of, settings().registry, settings().stores):
+        raise AirflowSkipException(f"{model}: its champion is young enough and fine as of {as_of:%Y-%m-%d}")
     with publish.lease(settings().published, "features", pinned["version"]) as folder:
         result = run(
             model,
@@ -71,7 +80,6 @@ def score(model: str, pinned: dict) -> dict:
     from expectations.suites import score_suite
     from letterpress.orchestration.audits import audit, stop_on_error
     from letterpress.warehouse import publish
-    from letterpress.warehouse.inputs import score_batches
     from ml.errors import NoChampion
     from ml.score import score as run
 
@@ -87,12 +95,12 @@ def score(model: str, pinned: dict) -> dict:
                 features_version=pinned["version"],
                 run_id=context.run_id(),
                 scored_at=datetime.now(UTC),
-                audit=lambda frame: stop_on_error(
+                audit=lambda batches: stop_on_error(
                     [
                         audit(
                             settings(),
                             score_suite(model),
-                            score_batches(frame),
+                            batches,
                             subject=f"scores of {model} {pinned['version']}",
                             run_id=context.run_id(),
                         )
@@ -102,8 +110,54 @@ def score(model: str, pinned: dict) -> dict:
             )
     except NoChampion as error:
         raise AirflowSkipException(str(error)) from None
+    for damage in result.damaged:
+        log.error("%s: a version promoted later cannot be used: %s", model, damage)
     log.info("%s %s: %d rows, changed=%s", model, result.model_version, result.rows, result.changed)
     return {"model": model, "version": result.model_version, "rows": result.rows, "changed": result.changed}
+
+
+@task(trigger_rule="none_failed_min_one_success")
+def watch(model: str, pinned: dict) -> dict:
+    """Drift, and quality on labels that have arrived; below its guardrail a version gives way to the one before."""
+    from letterpress.warehouse import publish
+    from ml.errors import NoChampion
+    from ml.monitor import watch as run
+
+    try:
+        with publish.lease(settings().published, "features", pinned["version"]) as folder:
+            report = run(
+                model,
+                features=str(folder / "features"),
+                as_of=datetime.fromisoformat(pinned["as_of"]),
+                registry=settings().registry,
+                registry_url=settings().stores,
+                scores=settings().scores,
+            )
+    except NoChampion as error:
+        raise AirflowSkipException(str(error)) from None
+    level = logging.INFO if report["verdict"] == "fine" else logging.WARNING
+    log.log(level, "%s %s: %s: %s", model, report["model_version"], report["verdict"], report["reason"])
+    return {key: report[key] for key in ("model_name", "model_version", "verdict", "reason")}
+
+
+@task(outlets=[CHAMPIONS], trigger_rule="none_failed")
+def announce_roll_backs(watched: list[dict]) -> list[str]:
+    """One asset event where a version gave way; the scores are made anew by the one that serves instead."""
+    back = [one["model_name"] for one in watched if one and one["verdict"] == "roll_back"]
+    if not back:
+        raise AirflowSkipException("no version was rolled back")
+    get_current_context()["outlet_events"][CHAMPIONS].extra = {"rolled_back": back}
+    return back
+
+
+@task(outlets=[DEGRADED], trigger_rule="none_failed")
+def announce_degraded(watched: list[dict]) -> list[str]:
+    """One asset event where a version should be trained anew."""
+    degraded = [one["model_name"] for one in watched if one and one["verdict"] in ("retrain", "roll_back")]
+    if not degraded:
+        raise AirflowSkipException("every version is fine")
+    get_current_context()["outlet_events"][DEGRADED].extra = {"degraded": degraded}
+    return degraded
 
 
 @task(outlets=[SCORES], trigger_rule="none_failed")

@@ -34,10 +34,28 @@ SCORES_SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("decile", pa.int64()),
         ("tier", pa.string()),
+        ("reasons", pa.string()),
+        ("details", pa.string()),
         ("scored_at", pa.timestamp("us", "UTC")),
         ("run_id", pa.string()),
     ]
 )
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        ("model_name", pa.string()),
+        ("model_version", pa.string()),
+        ("as_of", pa.timestamp("us", "UTC")),
+        ("customer_id", pa.string()),
+        ("rank", pa.int64()),
+        ("item_id", pa.string()),
+        ("score", pa.float64()),
+        ("reason", pa.string()),
+    ]
+)
+
+SCORED = {"scores": SCORES_SCHEMA, "items": ITEMS_SCHEMA}
+"""What models write, by entity of the source ``scores``."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +172,10 @@ def activation_inputs(settings: Settings, *, features_version: str, champions: d
             continue
         summary = storage.read_json(storage.join(folder, known[-1], "scores.json"))
         rows.append(("scores", "scores", storage.join(folder, known[-1], "scores.parquet"), 0, as_of))
-        scores.append(f"{model}/{version}/{known[-1]}/{summary['content_hash']}")
+        if summary.get("items"):
+            rows.append(("scores", "items", storage.join(folder, known[-1], "items.parquet"), 0, as_of))
+        hashes = [summary[name] for name in ("content_hash", "items_hash") if summary.get(name)]
+        scores.append("/".join([model, version, known[-1], *hashes]))
     fingerprint = _fingerprint(["activation", features_version, scores, project_hash()])
     return Inputs(
         channel="activation",
@@ -178,7 +199,8 @@ def _write_index(settings: Settings, fingerprint: str, rows: Iterable[tuple]) ->
         index.extend(("history", name, uri, 0, None) for uri in history.files(settings.history, name))
     for (source, entity), schema in landing.declared_schemas().items():
         index.append((source, entity, _empty(settings, source, entity, schema), 0, None))
-    index.append(("scores", "scores", _empty(settings, "scores", "scores", SCORES_SCHEMA), 0, None))
+    for name, schema in SCORED.items():
+        index.append(("scores", name, _empty(settings, "scores", name, schema), 0, None))
     index.sort(key=lambda row: (row[0], row[1], row[3], row[2]))
     columns = zip(*index, strict=True)
     table = pa.table([list(column) for column in columns], schema=INDEX_SCHEMA)
@@ -207,9 +229,3 @@ def key_id(settings: Settings) -> str:
     """Other person ids follow from another key, so its hash belongs to the fingerprint (the key itself does not)."""
     key = storage.read_bytes(storage.join(settings.secrets, "identity_key"))
     return hashlib.sha256(b"letterpress-key-id\0" + key).hexdigest()[:16]
-
-
-def score_batches(frame, *, rows: int = 50_000):
-    """A frame of scores in pieces of at most ``rows``."""
-    for start in range(0, len(frame), rows):
-        yield frame.iloc[start : start + rows]

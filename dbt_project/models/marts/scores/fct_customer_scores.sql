@@ -23,6 +23,8 @@ final as (
         ranked.model_version,
         ranked.customer_id,
         ranked.tier,
+        ranked.reasons,
+        ranked.details,
         ranked.score,
         ranked.decile,
         ranked.scored_as_of as as_of

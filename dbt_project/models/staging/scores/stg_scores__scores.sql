@@ -8,6 +8,8 @@ final as (
         model_version,
         customer_id,
         tier,
+        reasons,
+        details,
         run_id,
         score,
         cast(decile as bigint) as decile,
