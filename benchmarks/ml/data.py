@@ -50,11 +50,15 @@ def online_retail(folder: Path) -> dict[str, pd.DataFrame]:
     )
     orders["gross_amount"] = orders["gross_amount"].round(2)
     orders["net_amount"] = orders["gross_amount"]
-    products = lines.sort_values("ordered_at", kind="stable").groupby("product_id", as_index=False).agg(
-        product_name=("product_name", "last"),
-        category=("category", "last"),
-        price=("price", "last"),
-        created_at=("ordered_at", "min"),
+    products = (
+        lines.sort_values("ordered_at", kind="stable")
+        .groupby("product_id", as_index=False)
+        .agg(
+            product_name=("product_name", "last"),
+            category=("category", "last"),
+            price=("price", "last"),
+            created_at=("ordered_at", "min"),
+        )
     )
     products["is_in_stock"] = True
     return {
@@ -66,9 +70,7 @@ def online_retail(folder: Path) -> dict[str, pd.DataFrame]:
 
 def parquet_files(folder: Path, columns: tuple[str, ...]) -> list[Path]:
     """The Parquet files of a folder that hold these columns, by name; at least one, or :class:`FileNotFoundError`."""
-    found = [
-        file for file in sorted(folder.glob("*.parquet")) if set(columns) <= set(pq.read_schema(file).names)
-    ]
+    found = [file for file in sorted(folder.glob("*.parquet")) if set(columns) <= set(pq.read_schema(file).names)]
     if not found:
         raise FileNotFoundError(f"{folder}: expected a Parquet file with {', '.join(columns)}, found none")
     return found

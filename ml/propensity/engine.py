@@ -66,11 +66,10 @@ def model_spec(target: Target, settings: type[PropensitySettings], frames: Seque
 def train(target: Target, frames: Frames, as_of: datetime, settings: PropensitySettings, seed: int) -> Trained:
     """Learn from snapshots before ``as_of``; see :func:`ml.propensity.fitting.choose`.
 
-    Two fits come out of it. What is measured, and stands in ``holdout``, has seen train and validation only: it is
-    fitted without the last month of validation, which its sigmoid is fitted on, and met the test part once. What is
-    served is fitted by the same recipe moved forward: on all snapshots whose outcomes were known at the last one,
-    with its sigmoid on that last one; so it has seen the test part's outcomes. With too few customers or snapshots a
-    rule by recency and frequency stands in, and ``metrics["fallback"]`` says so.
+    Two fits come out of it. What is measured, and stands in ``holdout``, has seen train and validation only, with its
+    sigmoid from the last month of validation, and meets the test part once. What is served is fitted by the same
+    recipe moved forward: on all snapshots, with its sigmoid from the last one; it has seen the test part's outcomes.
+    With too few customers or snapshots a rule by recency and frequency stands in, and ``metrics["fallback"]`` says so.
     """
     observed = tuple(name for name in FRAMES if name in frames and len(frames[name]))
     frames = snapshots.sample(frames, settings.customers, seed)
@@ -111,7 +110,7 @@ def _train(
         "inputs": len(names),
         "fallback": None if split.validation else f"not tuned, not calibrated: {len(cuts)} snapshots are too few",
         **{f"cross_validated_roc_auc_{kind.replace(' ', '_')}": value for kind, value in choice.compared.items()},
-        "validation_roc_auc": choice.tuned,
+        "validation_log_loss": choice.tuned,
         **{f"parameter_{name}": value for name, value in choice.parameters.items()},
     }
     seen = (*split.train, *split.validation)

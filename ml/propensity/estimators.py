@@ -7,7 +7,7 @@ calibration) and splits it into contributions of the inputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import xgboost
@@ -42,7 +42,7 @@ class Logistic:
     """L2-penalised logistic regression on log(1 + x), standardised; a missing value is the median, and marked."""
 
     kind = "logistic regression"
-    defaults: Parameters = {"C": 0.1}
+    defaults: ClassVar[Parameters] = {"C": 0.1}
 
     def __init__(self, pipeline: Pipeline):
         self.pipeline = pipeline
@@ -122,7 +122,7 @@ class Forest(_Trees):
     """
 
     kind = "random forest"
-    defaults: Parameters = {"max_depth": 8, "min_child_weight": 20, "colsample_bynode": 0.33}
+    defaults: ClassVar[Parameters] = {"max_depth": 8, "min_child_weight": 20, "colsample_bynode": 0.33}
     trees = 200
 
     @staticmethod
@@ -156,7 +156,7 @@ class Boosting(_Trees):
     """Gradient boosting (Chen and Guestrin 2016) of the log loss."""
 
     kind = "gradient boosting"
-    defaults: Parameters = {
+    defaults: ClassVar[Parameters] = {
         "rounds": 100,
         "max_depth": 3,
         "min_child_weight": 10,

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from ml.propensity.estimators import CANDIDATES, Estimator, Parameters
-from ml.propensity.measure import sigmoid_fit
+from ml.propensity.measure import shift, sigmoid_fit
 from ml.propensity.settings import PropensitySettings
 from ml.propensity.snapshots import Snapshot, Split
 
@@ -88,22 +88,24 @@ def fit_calibrated(
     settings: PropensitySettings,
     seed: int,
 ) -> Calibrated:
-    """Fit on the cuts whose outcomes were known at the last one, and the sigmoid on that last one.
+    """Fit on all the cuts; the sigmoid comes from the last one, foretold by a fit that has not seen it.
 
-    With one cut, or too few cases in the last one, everything goes into the estimator and there is no sigmoid. A sigmoid
-    that would turn the ranking round is not used.
+    That fit has the cuts whose outcomes were known at the last one, and gives the slope. The intercept is then set so
+    that the fit on everything says as many outcomes as there were in the last month: it has learnt from that month,
+    and would be shifted twice. Without enough cases on both sides there is no sigmoid, and one that would turn the
+    ranking round is not used.
     """
     horizon = timedelta(days=settings.horizon_days)
-    before = [cut for cut in cuts if cut + horizon <= cuts[-1]]
-    last = [cuts[-1]]
-    if not (
-        enough(snapshots, before, settings.minimum_cases) and enough(snapshots, last, settings.minimum_cases)
-    ):
-        return Calibrated(choice.candidate.fit(*pooled(snapshots, cuts, names), choice.parameters, seed))
-    estimator = choice.candidate.fit(*pooled(snapshots, before, names), choice.parameters, seed)
+    before, last = [cut for cut in cuts if cut + horizon <= cuts[-1]], [cuts[-1]]
+    estimator = choice.candidate.fit(*pooled(snapshots, cuts, names), choice.parameters, seed)
+    if not all(enough(snapshots, part, settings.minimum_cases) for part in (before, last)):
+        return Calibrated(estimator)
+    earlier = choice.candidate.fit(*pooled(snapshots, before, names), choice.parameters, seed)
     x, truth = pooled(snapshots, last, names)
-    slope, intercept = sigmoid_fit(estimator.margin(x), truth)
-    return Calibrated(estimator, slope, intercept) if slope > 0 else Calibrated(estimator)
+    slope, _ = sigmoid_fit(earlier.margin(x), truth)
+    if slope <= 0:
+        return Calibrated(estimator)
+    return Calibrated(estimator, slope, shift(slope * estimator.margin(x), truth))
 
 
 def pooled(snapshots: Snapshots, cuts: Sequence[datetime], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -139,17 +141,23 @@ def _roc_auc(
 def _tune(
     candidate: Any, snapshots: Snapshots, split: Split, names: Sequence[str], trials: int, seed: int
 ) -> tuple[Parameters, float]:
-    """The best of some settings by ROC-AUC on validation; the defaults are the first trial."""
+    """The best of some settings by log loss on validation; the defaults are the first trial.
+
+    Log loss and not ROC-AUC: the latter hardly sees how strongly a model is shrunk, and would pick any strength.
+    """
     import optuna
 
+    train = pooled(snapshots, split.train, names)
+    x, truth = pooled(snapshots, split.validation, names)
+
     def objective(trial: optuna.Trial) -> float:
-        parameters = candidate.suggest(trial)
-        return _roc_auc(candidate, parameters, snapshots, split.train, split.validation, names, seed)
+        estimator = candidate.fit(*train, candidate.suggest(trial), seed)
+        return float(log_loss(truth, expit(estimator.margin(x))))
 
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=seed))
         study.enqueue_trial(candidate.defaults)
         study.optimize(objective, n_trials=trials)
     finally:

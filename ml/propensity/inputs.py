@@ -203,10 +203,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _windows(events: _Events, name: str, age: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     happened = age >= 0
-    return {
-        f"{name}_{days}d": events.total(happened & (age < days * DAY), weights)
-        for days in WINDOWS
-    }
+    return {f"{name}_{days}d": events.total(happened & (age < days * DAY), weights) for days in WINDOWS}
 
 
 def _orders(events: _Events) -> dict[str, np.ndarray]:

@@ -54,8 +54,12 @@ def calibration(truth: np.ndarray, probability: np.ndarray) -> tuple[float, floa
     are right."""
     margin = logit(_inside(probability))
     slope = sigmoid_fit(margin, truth)[0] if np.ptp(margin) > 1e-9 else 0.0
-    intercept = brentq(lambda shift: float((expit(margin + shift) - truth).sum()), -30.0, 30.0)
-    return slope, float(intercept)
+    return slope, shift(margin, truth)
+
+
+def shift(margin: np.ndarray, truth: np.ndarray) -> float:
+    """What has to be added to log-odds for the mean probability to be the truth's; the truth holds both outcomes."""
+    return float(brentq(lambda added: float((expit(margin + added) - truth).sum()), -50.0, 50.0))
 
 
 def sigmoid_fit(margin: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -94,9 +98,7 @@ def curves(truth: np.ndarray, probability: np.ndarray, baseline: np.ndarray) -> 
 
 def _bins(truth: np.ndarray, probability: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     order = np.argsort(probability, kind="stable")
-    return [
-        (probability[part], truth[part]) for part in np.array_split(order, min(BINS, len(order))) if len(part)
-    ]
+    return [(probability[part], truth[part]) for part in np.array_split(order, min(BINS, len(order))) if len(part)]
 
 
 def _inside(probability: np.ndarray) -> np.ndarray:

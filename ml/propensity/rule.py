@@ -48,9 +48,7 @@ class RecencyFrequencyRule:
         """What the row and what the column of the table add to its middle (two-way means)."""
         table = logit(self.rates)
         row, column = np.divmod(_cells(x), table.shape[1])
-        return np.column_stack(
-            [table.mean(axis=1)[row] - table.mean(), table.mean(axis=0)[column] - table.mean()]
-        )
+        return np.column_stack([table.mean(axis=1)[row] - table.mean(), table.mean(axis=0)[column] - table.mean()])
 
     def dump(self) -> bytes:
         """JSON."""

@@ -37,7 +37,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "average_order_value": ("spend", "spends {:.0f} per order", "never ordered"),
     "largest_order": ("spend", "largest order {:.0f}", "never ordered"),
     "items_per_order": ("basket", "{:.0f} items per order", "never ordered"),
-    "days_since_first_order": ("tenure", "first order {days} ago", "never ordered"),
+    "days_since_first_order": ("tenure", "first order {ago}", "never ordered"),
     "interval_days_mean": ("rhythm", "orders about every {days}", "no rhythm of orders yet"),
     "interval_days_std": ("rhythm", "intervals between orders vary by {days}", "too few orders for a rhythm"),
     "recency_to_interval": ("recency", "silent for {:.1f} times the usual interval", "no rhythm of orders yet"),
@@ -101,15 +101,19 @@ def _entry(name: str) -> tuple[str, Callable[[float], str]]:
     within = f" in the last {days} days" if days else ""
     if name in OTHERS:
         about, text, missing = OTHERS[name]
-        return about, lambda value: missing if np.isnan(value) else text.format(value, days=_days(value))
+        return (
+            about,
+            lambda value: missing if np.isnan(value) else text.format(value, days=_days(value), ago=_ago(value)),
+        )
     if stem in NOUNS:
         about, one, several = NOUNS[stem]
         return about, lambda value: _count(value, one, several, within)
     if stem == "spend":
-        return "spend", lambda value: f"spent {value:.0f}{within}" if value > 0 else f"spent nothing{within}"
+        when = within or " in all"
+        return "spend", lambda value: f"spent {value:.0f}{when}" if value > 0 else f"spent nothing{within}"
     if stem.startswith("days_since_last_") and (what := stem.removeprefix("days_since_last_")) in SINCE:
         about, last, never = SINCE[what]
-        return about, lambda value: never if np.isnan(value) else f"{last} {_days(value)} ago"
+        return about, lambda value: never if np.isnan(value) else f"{last} {_ago(value)}"
     if name == "is_unsubscribed":
         return "consent", lambda value: "has unsubscribed" if value > 0 else "has not unsubscribed"
     plain = name.replace("_", " ")
@@ -128,8 +132,14 @@ def _count(value: float, one: str, several: str, within: str) -> str:
     return f"{number or 'no'} {one if number == 1 else several}{within}"
 
 
+def _filled(text: str, value: float) -> str:
+    return text.format(value, days=_days(value), ago=_ago(value))
+
+
 def _days(value: float) -> str:
-    if np.isnan(value):
-        return ""
-    number = int(value)
-    return "less than a day" if number == 0 else f"{number} day{'' if number == 1 else 's'}"
+    number = max(round(value), 1)
+    return f"{number} day{'' if number == 1 else 's'}"
+
+
+def _ago(value: float) -> str:
+    return f"{_days(np.floor(value))} ago" if value >= 1 else "less than a day ago"
