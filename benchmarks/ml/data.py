@@ -74,3 +74,24 @@ def parquet_files(folder: Path, columns: tuple[str, ...]) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{folder}: expected a Parquet file with {', '.join(columns)}, found none")
     return found
+
+
+def complete_journey_lines(folder: Path) -> pd.DataFrame:
+    """Complete Journey's baskets as ``customer_order_lines``, with the set's product categories; instants are UTC."""
+    columns = ("household_id", "basket_id", "product_id", "quantity", "sales_value", "transaction_timestamp")
+    parts = [pd.read_parquet(file, columns=list(columns)) for file in parquet_files(folder, columns)]
+    lines = pd.concat(parts, ignore_index=True)
+    kinds = ("product_id", "product_category", "product_type")
+    products = pd.concat([pd.read_parquet(file, columns=list(kinds)) for file in parquet_files(folder, kinds)])
+    category = products.drop_duplicates("product_id").set_index("product_id")["product_category"]
+    return pd.DataFrame(
+        {
+            "customer_id": lines["household_id"].astype(str),
+            "order_id": lines["basket_id"].astype(str),
+            "ordered_at": lines["transaction_timestamp"].dt.tz_localize("UTC").astype("datetime64[us, UTC]"),
+            "product_id": lines["product_id"].astype(str),
+            "category": lines["product_id"].map(category),
+            "quantity": lines["quantity"],
+            "line_amount": lines["sales_value"],
+        }
+    )
