@@ -230,20 +230,17 @@ def _share_of(first: np.ndarray, before: Purchases, after: Purchases, rows: np.n
 
 def _reasons(bought: Purchases, owner: np.ndarray, places: np.ndarray) -> np.ndarray:
     """How often the customer bought there and when last, or that everybody does."""
-    width = max(len(bought.categories), 1)
-    data = pd.DataFrame(
-        {"pair": bought.customer * width + bought.category, "order": bought.order, "age": bought.age}
-    ).groupby("pair")
-    facts = pd.DataFrame({"orders": data["order"].nunique(), "days": data["age"].min()})
-    facts = facts.reindex(owner * width + places)
-    orders, days = facts["orders"].fillna(0).to_numpy(dtype=int), facts["days"].fillna(0).to_numpy(dtype=int)
-    times = {1: "once", 2: "twice"}
-    words = np.full(len(places), "popular with other customers", dtype=object)
-    for place in np.nonzero(orders)[0]:
-        often = times.get(orders[place], f"in {orders[place]} orders")
-        when = {0: "today", 1: "yesterday"}.get(days[place], f"{days[place]} days ago")
-        words[place] = f"bought {often}, last {when}"
-    return words
+    orders, days = bought.facts(owner, places)
+    pairs, where = np.unique(np.column_stack([orders, days.astype(np.int64)]), axis=0, return_inverse=True)
+    return np.array([_reason(int(order), int(day)) for order, day in pairs], dtype=object)[where.ravel()]
+
+
+def _reason(orders: int, days: int) -> str:
+    if not orders:
+        return "popular with other customers"
+    often = {1: "once", 2: "twice"}.get(orders, f"in {orders} orders")
+    when = {0: "less than a day ago", 1: "1 day ago"}.get(days, f"{days} days ago")
+    return f"bought {often}, last {when}"
 
 
 MODEL = ModelSpec(

@@ -38,6 +38,22 @@ class Purchases:
     order: np.ndarray
     age: np.ndarray
 
+    def facts(self, customer: np.ndarray, category: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Orders and days since the last one, of some customers in some categories; 0 and 0 where there are none."""
+        width = max(len(self.categories), 1)
+        pair = self.customer * width + self.category
+        start = np.nonzero(np.diff(pair, prepend=-1) > 0)[0]  # purchases are sorted by customer, category and age
+        size = int(self.order.max(initial=0)) + 1
+        visits = np.sort(pair * size + self.order)
+        each = visits[np.diff(visits, prepend=-1) > 0] // size
+        orders = np.unique(each, return_counts=True)[1]
+        wanted = customer * width + category
+        place = np.minimum(np.searchsorted(pair[start], wanted), max(len(start) - 1, 0))
+        if not len(start):
+            return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted))
+        there = pair[start][place] == wanted
+        return np.where(there, orders[place], 0), np.where(there, self.age[start][place], 0.0)
+
     def counts(self, half_life_days: float) -> sparse.csr_matrix:
         """Customers × categories: faded purchases."""
         shape = (len(self.customers), len(self.categories))
@@ -73,15 +89,31 @@ def purchases(
     wanted = (times <= end) & lines["category"].notna().to_numpy()
     if since is not None:
         wanted &= times > pd.Timestamp(since).value // 1000
-    columns = ["customer_id", "order_id", "product_id", "category"]
-    kept = lines.loc[wanted, columns].astype(object)
-    kept["age"] = (end - times[wanted]) / DAY
-    kept = kept.drop_duplicates(columns[:3]).sort_values(columns, kind="stable")
-    names = np.unique(np.concatenate([kept["category"].to_numpy(dtype=object), np.asarray(categories, dtype=object)]))
-    customer, customers = pd.factorize(kept["customer_id"], sort=True)
-    order = pd.factorize(kept["customer_id"] + "\0" + kept["order_id"])[0] if len(kept) else np.empty(0, dtype=int)
-    category = pd.Index(names).get_indexer(kept["category"])
-    return Purchases(np.asarray(customers), names, customer, category, order, kept["age"].to_numpy(dtype=float))
+    kept = lines[["customer_id", "order_id", "product_id", "category"]][wanted]
+    age = (end - times[wanted]) / DAY
+    customer, customers = _places(kept["customer_id"])
+    named, found = _places(kept["category"])
+    names = np.unique(np.concatenate([found, np.asarray(categories, dtype=object)]))
+    category = pd.Index(names, dtype=object).get_indexer(found)[named] if len(found) else named
+    order, orders = _places(kept["order_id"])
+    order = pd.factorize(customer * max(len(orders), 1) + order)[0]
+    product, products = _places(kept["product_id"])
+    line = order * (len(products) + 1) + product + 1
+    kept_rows = np.lexsort((age, category, line))
+    kept_rows = kept_rows[np.diff(line[kept_rows], prepend=-1) > 0]
+    # A defined order within a customer's category: sums of floats depend on it.
+    kept_rows = kept_rows[np.lexsort((age[kept_rows], category[kept_rows], customer[kept_rows]))]
+    return Purchases(customers, names, customer[kept_rows], category[kept_rows], order[kept_rows], age[kept_rows])
+
+
+def _places(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's place among the sorted distinct values, -1 where it is missing, and these values."""
+    places, found = pd.factorize(values)
+    found = np.asarray(found, dtype=object)
+    order = np.argsort(found, kind="stable")
+    rank = np.full(len(order) + 1, -1, dtype=np.int64)  # the last place, -1, is that of a missing value
+    rank[order] = np.arange(len(order))
+    return rank[places], found[order]
 
 
 def popularity(bought: Purchases, half_life_days: float) -> pd.Series:

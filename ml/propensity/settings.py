@@ -22,7 +22,7 @@ class PropensitySettings(ModelSettings):
     snapshots: int = Field(default=12, ge=1, le=60, description="most snapshots to learn from, the latest ones")
     minimum_history_days: int = Field(default=30, ge=0, description="days of events before the first snapshot")
     minimum_cases: int = Field(default=50, ge=10, description="fewest customers with and without the outcome to fit")
-    customers: int = Field(default=20_000, ge=100, description="customers to learn from, drawn by chance if more")
+    customers: int = Field(default=8_000, ge=100, description="customers to learn from, drawn by chance if more")
     trials: int = Field(default=20, ge=1, description="settings of the chosen model that are tried on validation")
     tie: float = Field(default=0.005, ge=0, description="ROC-AUC within which the simpler model is taken")
     leak_roc_auc: float = Field(default=0.98, gt=0.5, le=1, description="one input alone must stay below it")
