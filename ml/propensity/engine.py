@@ -69,7 +69,8 @@ def train(target: Target, frames: Frames, as_of: datetime, settings: PropensityS
     Two fits come out of it. What is measured, and stands in ``holdout``, has seen train and validation only, with its
     sigmoid from the last month of validation, and meets the test part once. What is served is fitted by the same
     recipe moved forward: on all snapshots, with its sigmoid from the last one; it has seen the test part's outcomes.
-    With too few customers or snapshots a rule by recency and frequency stands in, and ``metrics["fallback"]`` says so.
+    With too few customers or snapshots, or where no model ranks better in the cross-validation, a rule by recency and
+    frequency stands in, and ``metrics["fallback"]`` says so.
     """
     observed = tuple(name for name in FRAMES if name in frames and len(frames[name]))
     frames = snapshots.sample(frames, settings.customers, seed)
@@ -85,7 +86,11 @@ def train(target: Target, frames: Frames, as_of: datetime, settings: PropensityS
         leaks.check(target, frames, made[cuts[-1]], observed, settings.leak_roc_auc)
     with threadpool_limits(limits=1):
         if not enough(made, split.train, settings.minimum_cases):
-            return _fallback(target, made, split, observed, settings, metrics)
+            reason = (
+                f"the {len(split.train)} training snapshots hold too few customers with or without the outcome, at"
+                f" least {settings.minimum_cases} of each are needed"
+            )
+            return _fallback(target, made, split, observed, settings, metrics, reason)
         return _train(target, frames, made, split, observed, settings, seed, metrics)
 
 
@@ -102,14 +107,20 @@ def _train(
     cuts = tuple(made)
     history = snapshots.history_days(target, frames, split.train[0])
     names = snapshots.usable([made[cut] for cut in split.train], history)
-    choice = choose(made, split, names, settings, seed)
+    choice = choose(target, made, split, names, settings, seed)
+    metrics |= {
+        **{f"cross_validated_roc_auc_{kind.replace(' ', '_')}": value for kind, value in choice.compared.items()},
+        "cross_validated_roc_auc_rule": choice.rule,
+    }
+    if choice.rule is not None and choice.rule >= max(choice.compared.values()):
+        reason = "it ranked as well as every model in the cross-validation"
+        return _fallback(target, made, split, observed, settings, metrics, reason)
     served = fit_calibrated(made, cuts, choice, names, settings, seed)
     fitted = Propensity(served, names, observed, _importance(served, names, made[cuts[-1]]), settings)
     metrics |= {
         "estimator": choice.candidate.kind,
         "inputs": len(names),
         "fallback": None if split.validation else f"not tuned, not calibrated: {len(cuts)} snapshots are too few",
-        **{f"cross_validated_roc_auc_{kind.replace(' ', '_')}": value for kind, value in choice.compared.items()},
         "validation_log_loss": choice.tuned,
         **{f"parameter_{name}": value for name, value in choice.parameters.items()},
     }
@@ -128,23 +139,21 @@ def _fallback(
     observed: tuple[str, ...],
     settings: PropensitySettings,
     metrics: Metrics,
+    reason: str,
 ) -> Trained:
     """The rule by recency and frequency, on whatever there is."""
     names = (target.recency, target.frequency)
     served = Calibrated(_rule(target, list(made.values()), settings))
     latest = made[max(made)] if made else None
     fitted = Propensity(served, names, observed, _importance(served, names, latest), settings)
-    positive = sum(int(made[cut].truth.sum()) for cut in split.train)
     metrics |= {
         "estimator": RecencyFrequencyRule.kind,
-        "inputs": 2,
-        "fallback": f"recency and frequency only: {positive} of"
-        f" {sum(len(made[cut].truth) for cut in split.train)} customers of the training snapshots have the outcome,"
-        f" {settings.minimum_cases} with and without it are needed",
+        "inputs": len(names),
+        "fallback": f"recency and frequency only: {reason}",
     }
     if not split.test or not enough(made, split.test, 1):
         return Trained(fitted, metrics | _unmeasured("no snapshot with both outcomes is left to measure on"))
-    rule = _rule(target, [made[cut] for cut in split.train], settings)
+    rule = _rule(target, [made[cut] for cut in (*split.train, *split.validation)], settings)
     return _measured(target, fitted, Calibrated(rule), names, rule, [made[cut] for cut in split.test], metrics)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ml.propensity.estimators import CANDIDATES, Estimator, Parameters
 from ml.propensity.measure import shift, sigmoid_fit
-from ml.propensity.settings import PropensitySettings
+from ml.propensity.rule import RecencyFrequencyRule
+from ml.propensity.settings import PropensitySettings, Target
 from ml.propensity.snapshots import Snapshot, Split
 
 FOLDS = 3
@@ -34,50 +36,59 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen candidate, its settings, and the mean ROC-AUC of each candidate in the cross-validation."""
+    """The chosen candidate and its settings.
+
+    ``compared`` and ``rule``: mean ROC-AUC in the cross-validation; ``tuned``: the log loss on validation.
+    """
 
     candidate: Any
     parameters: Parameters
     compared: Mapping[str, float]
+    rule: float | None
     tuned: float | None
 
 
 Snapshots = Mapping[datetime, Snapshot]
 
 
-def choose(snapshots: Snapshots, split: Split, names: Sequence[str], settings: PropensitySettings, seed: int) -> Choice:
+def choose(
+    target: Target,
+    snapshots: Snapshots,
+    split: Split,
+    names: Sequence[str],
+    settings: PropensitySettings,
+    seed: int,
+) -> Choice:
     """Compare the candidates by cross-validation in time on the training part, tune the best on validation.
 
     Each fold learns from the snapshots whose outcomes were known at its cut (rolling origin); the last three are
     used. The simplest candidate within ``settings.tie`` of the best mean ROC-AUC is taken: ranking decides, since the
-    sigmoid repairs the level afterwards. Without a fold, or with one outcome only, logistic regression as it is.
+    sigmoid repairs the level afterwards. The rule by recency and frequency goes through the same folds. Without a
+    fold, or with one outcome only, logistic regression as it is.
     """
     horizon = timedelta(days=settings.horizon_days)
     folds = []
     for cut in split.train[1:] or split.validation:
         before = [earlier for earlier in split.train if earlier + horizon <= cut]
         if _has_both(snapshots, before) and _has_both(snapshots, [cut]):
-            folds.append((before, cut))
+            folds.append((before, [cut]))
     first = CANDIDATES[0]
     if not folds:
-        return Choice(first, dict(first.defaults), {}, None)
-    compared = {
-        candidate.kind: float(
-            np.mean(
-                [
-                    _roc_auc(candidate, candidate.defaults, snapshots, before, [cut], names, seed)
-                    for before, cut in folds[-FOLDS:]
-                ]
-            )
-        )
-        for candidate in CANDIDATES
-    }
+        return Choice(first, dict(first.defaults), {}, None, None)
+    compared = {}
+    for kind in CANDIDATES:
+        fitters = (partial(kind.fit, parameters=kind.defaults, seed=seed), names)
+        compared[kind.kind] = float(np.mean([_roc_auc(*fitters, snapshots, *fold) for fold in folds[-FOLDS:]]))
+    simple = partial(RecencyFrequencyRule.fit, horizon_days=settings.horizon_days, rises=target.rises)
+    rule = float(
+        np.mean([_roc_auc(simple, (target.recency, target.frequency), snapshots, *fold) for fold in folds[-FOLDS:]])
+    )
     best = max(compared.values())
     chosen = next(candidate for candidate in CANDIDATES if compared[candidate.kind] >= best - settings.tie)
     if not _has_both(snapshots, split.validation):
-        return Choice(chosen, dict(chosen.defaults), compared, None)
+        return Choice(chosen, dict(chosen.defaults), compared, rule, None)
     parameters, value = _tune(chosen, snapshots, split, names, settings.trials, seed)
-    return Choice(chosen, parameters, compared, value)
+    return Choice(chosen, parameters, compared, rule, value)
 
 
 def fit_calibrated(
@@ -115,9 +126,11 @@ def pooled(snapshots: Snapshots, cuts: Sequence[datetime], names: Sequence[str])
 
 
 def enough(snapshots: Snapshots, cuts: Sequence[datetime], cases: int) -> bool:
-    """Whether some snapshots hold so many customers with the outcome, and as many without."""
-    positive = sum(int(snapshots[cut].truth.sum()) for cut in cuts)
-    return min(positive, sum(len(snapshots[cut].truth) for cut in cuts) - positive) >= cases
+    """Whether some snapshots hold so many different customers with the outcome, and as many without."""
+    return all(
+        len(set().union(*(snapshots[cut].inputs.index[snapshots[cut].truth == value] for cut in cuts))) >= cases
+        for value in (0.0, 1.0)
+    )
 
 
 def _has_both(snapshots: Snapshots, cuts: Sequence[datetime]) -> bool:
@@ -125,15 +138,13 @@ def _has_both(snapshots: Snapshots, cuts: Sequence[datetime]) -> bool:
 
 
 def _roc_auc(
-    candidate: Any,
-    parameters: Parameters,
+    fit: Callable[[np.ndarray, np.ndarray], Any],
+    names: Sequence[str],
     snapshots: Snapshots,
     train: Sequence[datetime],
     test: Sequence[datetime],
-    names: Sequence[str],
-    seed: int,
 ) -> float:
-    estimator = candidate.fit(*pooled(snapshots, train, names), parameters, seed)
+    estimator = fit(*pooled(snapshots, train, names))
     x, truth = pooled(snapshots, test, names)
     return float(roc_auc_score(truth, estimator.margin(x)))
 

@@ -30,7 +30,7 @@ def typed(frames: dict[str, list[dict]]) -> dict[str, pd.DataFrame]:
 
 
 def shop(customers: int = 700, days: int = 330, seed: int = 3, as_of: datetime = AS_OF) -> dict[str, pd.DataFrame]:
-    """Customers arrive, order at a rate of their own until they leave, browse the day before, and get weekly mail."""
+    """Customers arrive, order at a rate of their own until they leave, browse before, and get weekly mail."""
     chance = np.random.default_rng(seed)
     rows: dict[str, list[dict]] = {name: [] for name in FRAMES}
     start = as_of - timedelta(days=days)
@@ -74,7 +74,7 @@ def _order(rows, chance, customer, when, taste):
         {
             "customer_id": customer,
             "session_id": f"s{len(rows['customer_sessions']):06d}",
-            "started_at": when - timedelta(hours=float(chance.uniform(1, 72))),
+            "started_at": when - timedelta(hours=float(chance.uniform(1, 20 * 24))),
             "product_view_count": int(chance.integers(1, 9)),
             "cart_addition_count": 1,
             "checkout_count": 1,
