@@ -66,9 +66,9 @@ def model_spec(target: Target, settings: type[PropensitySettings], frames: Seque
 def train(target: Target, frames: Frames, as_of: datetime, settings: PropensitySettings, seed: int) -> Trained:
     """Learn from snapshots before ``as_of``; see :func:`ml.propensity.fitting.choose`.
 
-    Two fits come out of it. What is measured, and stands in ``holdout``, has seen train and validation only, with its
-    sigmoid from the last month of validation, and meets the test part once. What is served is fitted by the same
-    recipe moved forward: on all snapshots, with its sigmoid from the last one; it has seen the test part's outcomes.
+    Two fits come out of it. What is measured, and stands in ``holdout``, has seen train and validation only, its
+    sigmoid has the level of the last month of validation, and it meets the test part once. What is served is fitted by
+    the same recipe moved forward, on all snapshots; it has seen the test part's outcomes.
     With too few customers or snapshots, or where no model ranks better in the cross-validation, a rule by recency and
     frequency stands in, and ``metrics["fallback"]`` says so.
     """

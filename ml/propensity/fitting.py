@@ -1,4 +1,4 @@
-"""Which estimator stands behind a propensity: compared in time, tuned on validation, calibrated on the last month."""
+"""Which estimator stands behind a propensity: compared in time, tuned on validation, calibrated on the last months."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from ml.propensity.estimators import CANDIDATES, Estimator, Parameters
-from ml.propensity.measure import shift, sigmoid_fit
+from ml.propensity.measure import common_slope, shift
 from ml.propensity.rule import RecencyFrequencyRule
 from ml.propensity.settings import PropensitySettings, Target
 from ml.propensity.snapshots import Snapshot, Split
 
 FOLDS = 3
+
+SLOPE_SPREAD = 0.05
+"""How far from 1 a sigmoid's slope is expected: fits that are tuned by log loss are off by that much, seldom by more,
+and the estimate from a few thousand customers is no better. Many customers overrule it."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +103,30 @@ def fit_calibrated(
     settings: PropensitySettings,
     seed: int,
 ) -> Calibrated:
-    """Fit on all the cuts; the sigmoid comes from the last one, foretold by a fit that has not seen it.
+    """Fit on all the cuts, with a sigmoid whose level is the last month's.
 
-    That fit has the cuts whose outcomes were known at the last one, and gives the slope. The intercept is then set so
-    that the fit on everything says as many outcomes as there were in the last month: it has learnt from that month,
-    and would be shifted twice. Without enough cases on both sides there is no sigmoid, and one that would turn the
-    ranking round is not used.
+    The slope is learnt out of sample: the last months, three at most, are each foretold by a fit on the cuts whose
+    outcomes were known then. It is one slope for all of them and leans to 1: that of a single month moves by more
+    than a tenth to and fro, and would carry the last month's chance into the next. The intercept is set so that the
+    fit on everything says as many outcomes as there were in the last month: it has learnt from that month, and the
+    sigmoid of an earlier fit would shift it twice. Without enough cases there is no sigmoid, and one that would turn
+    the ranking round is not used.
     """
     horizon = timedelta(days=settings.horizon_days)
-    before, last = [cut for cut in cuts if cut + horizon <= cuts[-1]], [cuts[-1]]
     estimator = choice.candidate.fit(*pooled(snapshots, cuts, names), choice.parameters, seed)
-    if not all(enough(snapshots, part, settings.minimum_cases) for part in (before, last)):
+    months = []
+    for cut in cuts[-FOLDS:]:
+        before = [earlier for earlier in cuts if earlier + horizon <= cut]
+        if all(enough(snapshots, part, settings.minimum_cases) for part in (before, [cut])):
+            earlier = choice.candidate.fit(*pooled(snapshots, before, names), choice.parameters, seed)
+            x, truth = pooled(snapshots, [cut], names)
+            months.append((earlier.margin(x), truth))
+    if not months or not enough(snapshots, cuts[-1:], settings.minimum_cases):
         return Calibrated(estimator)
-    earlier = choice.candidate.fit(*pooled(snapshots, before, names), choice.parameters, seed)
-    x, truth = pooled(snapshots, last, names)
-    slope, _ = sigmoid_fit(earlier.margin(x), truth)
+    slope = common_slope(months, SLOPE_SPREAD)
     if slope <= 0:
         return Calibrated(estimator)
+    x, truth = pooled(snapshots, cuts[-1:], names)
     return Calibrated(estimator, slope, shift(slope * estimator.margin(x), truth))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
 
 from ml.spec import Curve, Metrics
@@ -53,7 +54,7 @@ def calibration(truth: np.ndarray, probability: np.ndarray) -> tuple[float, floa
     """Slope of the truth's log-odds on the predicted ones, and the intercept where the slope is held at 1; 1 and 0
     are right."""
     margin = logit(_inside(probability))
-    slope = sigmoid_fit(margin, truth)[0] if np.ptp(margin) > 1e-9 else 0.0
+    slope = common_slope([(margin, truth)]) if np.ptp(margin) > 1e-9 else 0.0
     return slope, shift(margin, truth)
 
 
@@ -62,10 +63,24 @@ def shift(margin: np.ndarray, truth: np.ndarray) -> float:
     return float(brentq(lambda added: float((expit(margin + added) - truth).sum()), -50.0, 50.0))
 
 
-def sigmoid_fit(margin: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of Platt's sigmoid (1999): the log-odds of the truth, linear in the margin."""
-    model = LogisticRegression(C=1e4, tol=1e-10, max_iter=1_000).fit(margin[:, None], truth.astype(int))
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+def common_slope(months: Sequence[tuple[np.ndarray, np.ndarray]], spread: float = np.inf) -> float:
+    """The slope of Platt's sigmoid (1999), the truth's log-odds linear in the margin, over (margin, truth) of months.
+
+    The slope is common to all months, each has an intercept of its own. It leans to 1 as a normal prior of standard
+    deviation ``spread`` makes it; without one it is the maximum-likelihood slope.
+    """
+    margin, truth = (np.concatenate(parts) for parts in zip(*months, strict=True))
+    month = np.repeat(np.arange(len(months)), [len(one[1]) for one in months])
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = parameters[0] * margin + parameters[1:][month]
+        away = (parameters[0] - 1) / spread
+        residual = expit(logits) - truth
+        gradient = [residual @ margin + away / spread, *np.bincount(month, residual, minlength=len(months))]
+        return float((np.logaddexp(0, logits) - truth * logits).sum() + away**2 / 2), np.array(gradient)
+
+    found = minimize(loss, np.array([1.0] + [0.0] * len(months)), jac=True, method="L-BFGS-B")
+    return float(found.x[0])
 
 
 def calibration_error(truth: np.ndarray, probability: np.ndarray) -> float:

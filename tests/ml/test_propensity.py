@@ -307,3 +307,24 @@ def test_reasons_push_the_way_that_the_score_goes():
         spoken[0] == "3 orders in the last 30 days; 3 visits in the last 7 days; 3 e-mails opened in the last 30 days"
     )
     assert spoken[1] == "last order 3 days ago; spent 3 in the last 30 days"
+
+
+def test_the_rule_serves_where_no_model_ranks_better():
+    """Two hundred customers who order by chance alone, with nothing but orders known: recency and frequency say all."""
+    orders = {name: f if name == "customer_orders" else f.iloc[:0] for name, f in shop(customers=200, seed=6).items()}
+    result = purchase_propensity.MODEL.train(orders, AS_OF, settings_of(purchase_propensity), 1)
+    models = [result.metrics[f"cross_validated_roc_auc_{one.kind.replace(' ', '_')}"] for one in CANDIDATES]
+    assert result.metrics["cross_validated_roc_auc_rule"] >= max(models)
+    assert result.fitted.inputs == ("days_since_last_order", "order_days")
+    assert "ranked as well as every model" in result.metrics["fallback"]
+
+
+def test_a_slope_from_few_customers_leans_to_one_and_from_many_does_not():
+    chance = np.random.default_rng(5)
+    margin = chance.normal(0, 1, 60_000)
+    truth = (chance.random(60_000) < 1 / (1 + np.exp(-0.5 * margin))).astype(float)
+    few = measure.common_slope([(margin[:400], truth[:400])], 0.05)
+    many = measure.common_slope([(margin, truth)], 0.05)
+    assert measure.common_slope([(margin, truth)]) == pytest.approx(0.5, abs=0.03)
+    assert 0.85 < few < 1
+    assert many == pytest.approx(0.5, abs=0.06)
