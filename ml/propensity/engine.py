@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ml import files
 from ml.errors import FeatureError
 from ml.propensity import leaks, snapshots, words
-from ml.propensity.estimators import CANDIDATES
+from ml.propensity.artefact import Propensity, dump, load
 from ml.propensity.fitting import Calibrated, choose, enough, fit_calibrated, pooled
 from ml.propensity.inputs import FRAMES
 from ml.propensity.measure import curves, measure
@@ -24,19 +21,7 @@ from ml.propensity.snapshots import Snapshot, Split
 from ml.spec import Frames, Metrics, ModelSpec, Scores, Tiers, Trained
 
 IMPORTANCE_ROWS = 5_000
-KINDS = {kind.kind: kind for kind in (*CANDIDATES, RecencyFrequencyRule)}
 BASELINE_METRICS = ("roc_auc", "pr_auc", "lift_at_10", "log_loss", "brier")
-
-
-@dataclass(frozen=True)
-class Propensity:
-    """A served propensity: the calibrated estimator, its inputs in order, and the frames that the shop has."""
-
-    model: Calibrated
-    inputs: tuple[str, ...]
-    observed: tuple[str, ...]
-    importance: Mapping[str, float]
-    settings: PropensitySettings
 
 
 def model_spec(target: Target, settings: type[PropensitySettings], frames: Sequence[str]) -> ModelSpec:
@@ -243,33 +228,6 @@ def outcomes(
         return None
     one = snapshots.snapshot(target, frames, scored_as_of, fitted.settings, fitted.observed)
     return pd.DataFrame({"customer_id": one.inputs.index, "truth": one.truth})
-
-
-def dump(fitted: Propensity) -> dict[str, bytes]:
-    """The estimator in its own format, and a JSON file of the rest."""
-    about = {
-        "estimator": fitted.model.estimator.kind,
-        "slope": fitted.model.slope,
-        "intercept": fitted.model.intercept,
-        "inputs": fitted.inputs,
-        "observed": fitted.observed,
-        "importance": dict(fitted.importance),
-        "settings": fitted.settings.model_dump(mode="json"),
-    }
-    return {"propensity.json": files.json_bytes(about), "estimator.bin": fitted.model.estimator.dump()}
-
-
-def load(artefact: Mapping[str, bytes], settings: type[PropensitySettings]) -> Propensity:
-    """The inverse of :func:`dump`."""
-    about = json.loads(artefact["propensity.json"])
-    estimator = KINDS[about["estimator"]].load(artefact["estimator.bin"])
-    return Propensity(
-        Calibrated(estimator, about["slope"], about["intercept"]),
-        tuple(about["inputs"]),
-        tuple(about["observed"]),
-        about["importance"],
-        settings.model_validate(about["settings"]),
-    )
 
 
 def _test(target: Target, fitted: Propensity, frames: Frames, as_of: datetime) -> list[Snapshot]:
