@@ -6,7 +6,7 @@ them, so the comparison carries no optimism of that choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 from ml.bootstrap import difference_interval
 from ml.uplift.experiment import Experiment, folds
-from ml.uplift.learners import Learned, cross_fitted_scores, response, usable
+from ml.uplift.learners import LEARNERS, Learned, cross_fitted_scores, response, usable
 from ml.uplift.measures import gain_values, top_weights
 
 RESPONSE = "the response model"
@@ -58,12 +58,14 @@ class Decision:
     reason: str
 
 
-def choose(given: Experiment, *, folds_count: int, seed: int) -> tuple[str, dict[str, float]]:
+def choose(
+    given: Experiment, *, learners: Sequence[str] | None = None, folds_count: int = 3, seed: int = 0
+) -> tuple[str, dict[str, float]]:
     """The learner whose cross-fitted order gains most over chance, and what each gains; by these rows alone."""
     parts = list(folds(given, folds_count, seed))
     effect = cross_fitted_scores(given, parts)
     gains = {}
-    for name, learner in usable(given).items():
+    for name, learner in usable(given, learners).items():
         order = np.zeros(len(given))
         for fitting, left_out in parts:
             order[left_out] = _places(learner(given.take(fitting), seed).effect(given.inputs[left_out]))
@@ -71,16 +73,19 @@ def choose(given: Experiment, *, folds_count: int, seed: int) -> tuple[str, dict
     return max(gains, key=gains.__getitem__), gains
 
 
-def fit_best(given: Experiment, *, folds_count: int = 3, seed: int = 0) -> tuple[Learned, dict[str, float]]:
-    """Choose a learner on these rows, and fit it on all of them; also what each gained."""
-    name, gains = choose(given, folds_count=folds_count, seed=seed)
-    return usable(given)[name](given, seed), gains
+def fit_best(
+    given: Experiment, *, learners: Sequence[str] | None = None, folds_count: int = 3, seed: int = 0
+) -> tuple[Learned, dict[str, float]]:
+    """Choose one of ``learners`` (None: of all) on these rows, and fit it on all of them; also what each gained."""
+    name, gains = choose(given, learners=learners, folds_count=folds_count, seed=seed)
+    return LEARNERS[name](given, seed), gains
 
 
 def assess(
     given: Experiment,
     rules: Mapping[str, Rule],
     *,
+    learners: Sequence[str] | None = None,
     share: float = 0.3,
     folds_count: int = 5,
     repeats: int = 2,
@@ -99,7 +104,7 @@ def assess(
         orders = {name: np.zeros(len(given)) for name in ("model", RESPONSE, *rules)}
         for fitting, left_out in parts:
             inputs, seen = given.inputs[left_out], given.take(fitting)
-            learned, _ = fit_best(seen, seed=seed + repeat)
+            learned, _ = fit_best(seen, learners=learners, seed=seed + repeat)
             orders["model"][left_out] = _places(learned.effect(inputs))
             orders[RESPONSE][left_out] = _places(response(seen).predict(inputs))
             for name, rule in rules.items():

@@ -72,15 +72,17 @@ def experiment(
 
 
 def folds(given: Experiment, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """``count`` pairs of row positions (for fitting, left out), alike in arms and outcomes; customers stay whole."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    """``count`` pairs of row positions (for fitting, left out), alike in arms and outcomes; customers stay whole.
 
-    kind = 2 * given.treated + (given.outcome > 0)
-    if np.bincount(kind.astype(int), minlength=4)[:4].min() < count:
-        kind = given.treated
-    if len(np.unique(given.unit)) == len(given):  # the grouped splitter takes seconds for many groups
-        return StratifiedKFold(count, shuffle=True, random_state=seed).split(given.inputs, kind)
-    return StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(given.inputs, kind, given.unit)
+    Customers are shuffled, sorted by their rows' arms and outcomes, and dealt out like cards.
+    """
+    _, number = np.unique(given.unit, return_inverse=True)
+    kind = np.zeros(number.max() + 1)
+    np.maximum.at(kind, number, 2 * (given.outcome > 0) + given.treated)
+    dealt = np.empty(len(kind), dtype=int)
+    dealt[np.lexsort((np.random.default_rng(seed).random(len(kind)), kind))] = np.arange(len(kind)) % count
+    for fold in range(count):
+        yield np.flatnonzero(dealt[number] != fold), np.flatnonzero(dealt[number] == fold)
 
 
 def effect_scores(given: Experiment, without: np.ndarray, with_: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ leave-one-out error, and a few dozen shallow boosted trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -134,13 +134,17 @@ LEARNERS: Mapping[str, Callable[[Experiment, int], Learned]] = {
         "class transformation": class_transformation,
     }.items()
 }
-"""Name → ``learner(experiment, seed)``; those of 0/1 outcomes only are left out by :func:`usable`."""
+"""Name → ``learner(experiment, seed)``; some are for outcomes of 0 and 1 only (:func:`usable`)."""
 
 
-def usable(given: Experiment) -> dict[str, Callable[[Experiment, int], Learned]]:
-    """The learners that the outcome allows: class transformation needs 0 and 1."""
+def usable(given: Experiment, names: Iterable[str] | None = None) -> dict[str, Callable[[Experiment, int], Learned]]:
+    """The learners of these names (None: all) that the outcome allows: class transformation needs 0 and 1."""
+    wanted = list(LEARNERS) if names is None else list(names)
+    strangers = [name for name in wanted if name not in LEARNERS]
+    if strangers or not wanted:
+        raise ValueError(f"learners: expected some of {', '.join(LEARNERS)}; found {strangers or 'none'}")
     binary = bool(np.isin(given.outcome, (0.0, 1.0)).all())
-    return {name: learner for name, learner in LEARNERS.items() if binary or name != "class transformation"}
+    return {name: LEARNERS[name] for name in wanted if binary or name != "class transformation"}
 
 
 def response(given: Experiment) -> Any:
