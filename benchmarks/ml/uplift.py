@@ -102,7 +102,7 @@ def _decision(given: Experiment, rules: dict[str, Rule], whose: str, *, expected
     sys.stdout.write(f"{whose} e-mail: {verdict.reason}\n")
     rows = [
         row(f"  gain over {one.over}, lower bound per 1,000", one.lower * 1000, "", "shown", True, one.gain * 1000)
-        for one in found.comparisons
+        for one in (*found.comparisons, found.response)
     ]
     reach = "target (1)" if expected else "do not target (0)"
     rows.append(

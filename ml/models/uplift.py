@@ -295,7 +295,7 @@ def _measured(found: Assessment, given: Experiment) -> Metrics:
         **_interval("top_share_effect", found.top),
         "qini": _number(qini(found.order, given.treated, given.outcome)),
     }
-    for one, name in zip(found.comparisons, ("random", "response", "recent"), strict=True):
+    for one, name in zip((*found.comparisons, found.response), ("random", "recent", "response"), strict=True):
         metrics |= _interval(f"gain_over_{name}", one)
     for rule, name in ((RESPONSE, "response"), (RECENT, "recent")):
         metrics[f"qini_{name}"] = _number(qini(found.rule_orders[rule], given.treated, given.outcome))
