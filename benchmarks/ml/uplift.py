@@ -101,7 +101,13 @@ def _decision(given: Experiment, rules: dict[str, Rule], whose: str, *, expected
     verdict = decide(found)
     sys.stdout.write(f"{whose} e-mail: {verdict.reason}\n")
     rows = [
-        row(f"  gain over {one.over}, lower bound per 1,000", one.lower * 1000, "", "shown", True, one.gain * 1000)
+        row(
+            f"  gain over {one.over} per 1,000, lower bound ({one.gain * 1000:+.2f})",
+            one.lower * 1000,
+            "",
+            "shown",
+            True,
+        )
         for one in (*found.comparisons, found.response)
     ]
     reach = "target (1)" if expected else "do not target (0)"
