@@ -10,6 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
+CATEGORIES = ("Garden", "Kitchen", "Toys", "Lamps")
+PRODUCTS = 60
+SUBJECTS = ("New this week", "10 % off, today only", "Have you seen these?", "★ For you")
+IMPUTED = (
+    "country_code",
+    "time_zone",
+    "loyalty_tier",
+    "favourite_category",
+    "preferred_device",
+    "age_years",
+    "preferred_visit_hour",
+)
 
 
 def simulate_orders(customers: int = 400, days: int = 365, seed: int = 7) -> pd.DataFrame:
@@ -48,29 +60,133 @@ def features_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> pd.DataFrame
         }
     ).reset_index()
     visitor = pd.DataFrame({"customer_id": ["visitor"], "frequency": [0]})
-    return pd.concat([data, visitor], ignore_index=True).assign(as_of=pd.Timestamp(as_of))
+    data = pd.concat([data, visitor], ignore_index=True)
+    number = np.arange(len(data))
+    known = number % 5 > 0
+    return data.assign(
+        as_of=pd.Timestamp(as_of),
+        country_code=np.where(number % 3 == 0, "DE", "GB"),
+        time_zone=np.where(number % 3 == 0, "Europe/Berlin", "Europe/London"),
+        loyalty_tier=np.where(data["frequency"] > 4, "gold", "none"),
+        favourite_category=np.array(CATEGORIES)[number % len(CATEGORIES)],
+        preferred_device=np.where(number % 2 == 0, "mobile", "desktop"),
+        age_years=20 + number % 50,
+        preferred_visit_hour=8 + number % 14,
+        **{f"is_{name}_imputed": ~known for name in IMPUTED},
+    )
+
+
+def events_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> dict[str, pd.DataFrame]:
+    """What a shop knows besides: lines, visits before orders, a weekly mail that a tenth do not get, products."""
+    orders = orders[orders["ordered_at"] <= as_of].sort_values(["ordered_at", "customer_id"]).reset_index(drop=True)
+    chance = np.random.default_rng(len(orders))
+    count = chance.integers(1, 4, len(orders))
+    lines = orders.loc[np.repeat(orders.index, count), ["customer_id", "order_id", "ordered_at", "net_amount"]]
+    # Everybody has a few products of their own, and buys what everybody buys now and then.
+    own = lines["customer_id"].str[1:].astype(int).to_numpy() * 7 + chance.integers(0, 4, len(lines))
+    product = np.where(chance.random(len(lines)) < 0.6, own % PRODUCTS, chance.integers(0, PRODUCTS, len(lines)))
+    lines = lines.assign(
+        order_line_id=[f"l{number:07d}" for number in range(len(lines))],
+        product_id=[f"p{number:03d}" for number in product],
+        category=[CATEGORIES[number % len(CATEGORIES)] for number in product],
+        quantity=1.0,
+        line_amount=(lines["net_amount"].to_numpy() / np.repeat(count, count)).round(2),
+    ).drop(columns="net_amount")
+    sessions = pd.DataFrame(
+        {
+            "customer_id": orders["customer_id"],
+            "session_id": [f"s{number:06d}" for number in range(len(orders))],
+            "device_type": np.where(chance.random(len(orders)) < 0.5, "mobile", "desktop"),
+            "page_view_count": chance.integers(1, 9, len(orders)),
+            "product_view_count": chance.integers(1, 5, len(orders)),
+            "cart_addition_count": 1,
+            "checkout_count": 1,
+            "order_count": 0,
+            "started_at": orders["ordered_at"] - pd.to_timedelta(chance.integers(1, 200, len(orders)), unit="h"),
+        }
+    )
+    emails, experiments = mail_from(orders, as_of, chance)
+    products = pd.DataFrame(
+        {
+            "product_id": [f"p{number:03d}" for number in range(PRODUCTS)],
+            "product_name": [f"{CATEGORIES[number % len(CATEGORIES)]} thing {number}" for number in range(PRODUCTS)],
+            "category": [CATEGORIES[number % len(CATEGORIES)] for number in range(PRODUCTS)],
+            "price": [2.5 + number for number in range(PRODUCTS)],
+            "is_in_stock": [number % 11 > 0 for number in range(PRODUCTS)],
+            "created_at": pd.Timestamp(as_of) - timedelta(days=400),
+            "as_of": pd.Timestamp(as_of),
+        }
+    )
+    return {
+        "customer_orders": orders.assign(gross_amount=orders["net_amount"], item_count=count),
+        "customer_order_lines": lines,
+        "customer_sessions": sessions,
+        "customer_emails": emails,
+        "experiments": experiments,
+        "products": products,
+    }
+
+
+def mail_from(orders: pd.DataFrame, as_of: datetime, chance: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A weekly newsletter in the half year before ``as_of`` to whoever has ordered by then, by lot at any hour."""
+    first = orders.groupby("customer_id")["ordered_at"].min()
+    emails, arms = [], []
+    for week in range(26, 0, -1):
+        sent = pd.Timestamp(as_of) - timedelta(days=7 * week)
+        readers = first.index[first < sent]
+        treated = chance.random(len(readers)) >= 0.1
+        campaign = f"newsletter-{week:02d}"
+        arms.append(
+            pd.DataFrame(
+                {
+                    "customer_id": readers,
+                    "experiment_id": campaign,
+                    "arm": np.where(treated, "treated", "control"),
+                    "assigned_at": sent,
+                }
+            )
+        )
+        got = readers[treated]
+        at = sent + pd.to_timedelta(chance.integers(0, 24, len(got)), unit="h")
+        liking = np.array([hash_of(one) for one in got])
+        opened = chance.random(len(got)) < 0.15 + 0.5 * liking
+        clicked = opened & (chance.random(len(got)) < 0.1 + 0.4 * liking)
+        nothing = pd.Series(pd.NaT, index=range(len(got))).dt.tz_localize("UTC")
+        emails.append(
+            pd.DataFrame(
+                {
+                    "customer_id": got,
+                    "email_message_id": [f"{campaign}.{one}" for one in got],
+                    "campaign_id": campaign,
+                    "subject": np.array(SUBJECTS)[chance.integers(0, len(SUBJECTS), len(got))],
+                    "is_machine_opened": False,
+                    "sent_at": at,
+                    "delivered_at": at + timedelta(minutes=1),
+                    "opened_at": pd.Series(at + timedelta(hours=3)).where(opened, nothing),
+                    "clicked_at": pd.Series(at + timedelta(hours=4)).where(clicked, nothing),
+                    "unsubscribed_at": nothing,
+                }
+            )
+        )
+    return pd.concat(emails, ignore_index=True), pd.concat(arms, ignore_index=True)
+
+
+def hash_of(customer: str) -> float:
+    """A trait of a customer between 0 and 1 that stays."""
+    return int(customer[1:]) * 37 % 100 / 100
 
 
 def write_features(folder: Path, orders: pd.DataFrame, as_of: datetime = AS_OF) -> str:
     """A folder as the warehouse publishes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    instant = pa.timestamp("us", tz="UTC")
-    customers = pa.Table.from_pandas(features_from(orders, as_of), preserve_index=False)
-    customers = customers.set_column(
-        customers.schema.get_field_index("as_of"), "as_of", customers["as_of"].cast(instant)
-    )
-    pq.write_table(customers, folder / "customer_features.parquet")
-    events = orders[orders["ordered_at"] <= as_of]
-    table = pa.table(
-        {
-            "customer_id": pa.array(events["customer_id"], pa.string()),
-            "order_id": pa.array(events["order_id"], pa.string()),
-            "ordered_at": pa.array(events["ordered_at"], instant),
-            "order_date": pa.array(events["order_date"].dt.date, pa.date32()),
-            "net_amount": pa.array(events["net_amount"], pa.float64()),
-        }
-    )
-    pq.write_table(table, folder / "customer_orders.parquet")
+    for name, frame in {"customer_features": features_from(orders, as_of), **events_from(orders, as_of)}.items():
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        for index, field in enumerate(table.schema):
+            if field.name == "order_date":
+                table = table.set_column(index, field.name, table[field.name].cast(pa.date32()))
+            elif pa.types.is_timestamp(field.type):
+                table = table.set_column(index, field.name, table[field.name].cast(pa.timestamp("us", tz="UTC")))
+        pq.write_table(table, folder / f"{name}.parquet")
     return str(folder)
 
 
