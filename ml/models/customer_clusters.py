@@ -1,45 +1,46 @@
-"""Customer clusters: who behaves alike, in groups that carry a readable name.
+"""Customer clusters: who behaves alike, in groups that carry a readable name and keep it from month to month.
 
-K-means on the configured columns, logarithms of the skewed ones, scaled. The number of clusters is the largest
-that is well separated, stable and without crumbs (:mod:`ml.clustering.choose`); names come from what sets each
-cluster apart (:mod:`ml.clustering.labels`). Only customers with an order are clustered.
+The configured columns, logarithms of the skewed ones, scaled, are grouped (:mod:`ml.clustering.algorithms`). The
+number of clusters is the largest that is well separated, stable and without crumbs (:mod:`ml.clustering.choose`).
+Clusters that continue those of the version before keep number and name (:mod:`ml.clustering.matching`); other
+names come from what sets a cluster apart (:mod:`ml.clustering.labels`). Only customers with an order are clustered.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
-from sklearn.cluster import KMeans
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.metrics import silhouette_score
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ml import files, skops_files
-from ml.clustering.choose import Bars, Candidate, choose, measure
+from ml.clustering import reasons
+from ml.clustering.algorithms import ALGORITHMS, FIND_THEIR_NUMBER, Algorithm, nearest, refine, sample
+from ml.clustering.choose import Bars, choose, curves, measure, silhouette
+from ml.clustering.fitted import Clusters, buyers_of, distances, dump, load, preparation
 from ml.clustering.labels import Profile, name_clusters
+from ml.clustering.matching import match
 from ml.errors import FeatureError
-from ml.spec import Frames, Metrics, ModelSettings, ModelSpec, Trained
+from ml.spec import Frames, Metrics, ModelSettings, ModelSpec, Scores, Trained
 
 EVERYBODY = "All customers"
 NOT_INPUTS = ("customer_id", "as_of")
+FEWEST_DRAWN = 2
+"""The curves begin with two clusters, whatever the fewest is that may be chosen."""
 
 
 class Settings(ModelSettings):
     """Settings of the model; its inputs are the columns that ``models.yml`` lists under ``features``."""
 
+    algorithm: Algorithm = "kmeans"
+    compare: bool = Field(default=True, description="measure the other algorithms on the same sample too")
+    compare_sample: int = Field(default=2_000, ge=200, le=5_000, description="customers for that comparison")
     logarithm: tuple[str, ...] = Field(default=(), description="skewed columns: log(1 + x), below 0 counts as 0")
     scaling: Literal["standard", "robust"] = "robust"
-    smallest: int = Field(default=3, ge=2, description="fewest clusters to try")
+    smallest: int = Field(default=3, ge=2, description="fewest clusters to choose")
     largest: int = Field(default=8, ge=2, le=20, description="most clusters to try")
     minimum_silhouette: float = 0.30
     minimum_stability: float = 0.80
@@ -55,210 +56,233 @@ class Settings(ModelSettings):
         return self
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """The fitted pipeline, its input columns in order, and a name for each cluster."""
-
-    pipeline: Pipeline
-    inputs: tuple[str, ...]
-    labels: tuple[str, ...]
-    profiles: tuple[Mapping[str, float], ...]
-
-
-def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Trained:
+def train(frames: Frames, as_of: datetime, settings: Settings, seed: int, previous: Clusters | None = None) -> Trained:
     """Cluster the customers of ``customer_features`` who have ordered.
 
     Deterministic: rows are taken in the order of ``customer_id``, chance comes from ``seed``, and one thread
-    adds up (several would do so in any order). Clusters are numbered from the best spenders down.
+    adds up (several would do so in any order). Clusters are numbered from the best spenders down; those that
+    continue one of ``previous``, the version that served until now, keep its number, and its name while it is true.
     """
     del as_of
-    buyers = _buyers(frames["customer_features"])
+    buyers = buyers_of(frames["customer_features"])
     inputs = tuple(column for column in buyers.columns if column not in NOT_INPUTS)
     strangers = [column for column in settings.logarithm if column not in inputs]
     if strangers:
         raise FeatureError(
             f"customer_clusters.settings.logarithm: {strangers[0]} is no input; the inputs are {', '.join(inputs)}"
         )
-    with threadpool_limits(limits=1):
-        return _train(buyers, inputs, settings, seed)
-
-
-def _train(buyers: pd.DataFrame, inputs: tuple[str, ...], settings: Settings, seed: int) -> Trained:
     data = buyers[list(inputs)].astype(float)
-    metrics: Metrics = {"customers": len(buyers)}
-    preparation = _preparation(inputs, settings)
-    enough = len(buyers) >= settings.minimum_customers and len(data.drop_duplicates()) > 2 * settings.largest
-    if not enough:
+    reason = None
+    if len(buyers) < settings.minimum_customers:
         reason = f"one cluster: {len(buyers)} customers with an order, {settings.minimum_customers} are needed"
-        if len(buyers) >= settings.minimum_customers:
-            reason = "one cluster: the customers hardly differ in the inputs"
-        data = data if len(data) else pd.DataFrame([[0.0] * len(inputs)], columns=list(inputs))
-        pipeline = _pipeline(preparation, 1, seed).fit(data)
-        metrics |= {"clusters": 1, "silhouette": None, "stability": None, "smallest_share": 1.0, "fallback": reason}
-        _forget_rows(pipeline)
-        return Trained(Clusters(pipeline, inputs, (EVERYBODY,), ({},)), metrics)
+    elif len(data.drop_duplicates()) <= 2 * settings.largest:
+        reason = "one cluster: the customers hardly differ in the inputs"
+    with threadpool_limits(limits=1):
+        if reason is not None:
+            return _one_cluster(data, settings, previous, reason)
+        return _train(buyers, data, settings, seed, previous)
 
-    points = preparation.fit_transform(data)
-    picked = points
-    if len(points) > settings.sample:
-        chosen = np.random.default_rng(seed).choice(len(points), settings.sample, replace=False)
-        picked = points[np.sort(chosen)]
-    candidates = [measure(picked, clusters, seed=seed) for clusters in range(settings.smallest, settings.largest + 1)]
+
+def _one_cluster(data: pd.DataFrame, settings: Settings, previous: Clusters | None, reason: str) -> Trained:
+    """Everybody is number 0; the numbers of the clusters before are not given again."""
+    metrics: Metrics = {
+        "customers": len(data),
+        "clusters": 1,
+        "silhouette": None,
+        "stability": None,
+        "smallest_share": 1.0,
+        "fallback": reason,
+    }
+    inputs = tuple(data.columns)
+    prepared = preparation(inputs, settings.logarithm, settings.scaling)
+    points = prepared.fit_transform(data if len(data) else pd.DataFrame([[0.0] * len(inputs)], columns=inputs))
+    middle = points.mean(axis=0)
+    even = dict.fromkeys(inputs, 1 / len(inputs))
+    fresh = previous.next_number if previous else 1
+    fitted = Clusters(prepared, inputs, middle[None], middle, (EVERYBODY,), (0,), fresh, ({},), {}, even)
+    return Trained(fitted, metrics)
+
+
+def _train(
+    buyers: pd.DataFrame, data: pd.DataFrame, settings: Settings, seed: int, previous: Clusters | None
+) -> Trained:
+    inputs = tuple(data.columns)
+    prepared = preparation(inputs, settings.logarithm, settings.scaling)
+    points = prepared.fit_transform(data)
+    picked = sample(points, settings.sample, seed)
+    tried = [1] if settings.algorithm in FIND_THEIR_NUMBER else range(FEWEST_DRAWN, settings.largest + 1)
+    measured = [measure(picked, clusters, seed=seed, algorithm=settings.algorithm) for clusters in tried]
+    candidates = [candidate for candidate, _ in measured]
+    eligible = [candidate for candidate in candidates if candidate.clusters >= settings.smallest] or candidates
     bars = Bars(settings.minimum_silhouette, settings.minimum_stability, settings.minimum_share)
-    best, reason = choose(candidates, bars)
-    pipeline = _pipeline(preparation, best.clusters, seed).fit(data)
-    spread = (points - points.mean(axis=0)) / np.where(points.std(axis=0) > 0, points.std(axis=0), 1.0)
-    profiles = _sort_and_profile(pipeline, points, spread, inputs, buyers["frequency"].to_numpy())
-    labels = name_clusters(profiles)
-    shares = np.bincount(pipeline.predict(data), minlength=best.clusters) / len(data)
-    metrics |= {
+    best, reason = choose(eligible, bars)
+    if best.clusters == 1:
+        return _one_cluster(data, settings, previous, f"one cluster: {settings.algorithm} finds no more")
+    centroids = measured[candidates.index(best)][1]
+    if settings.algorithm == "kmeans":
+        centroids = refine(points, centroids)
+    metrics: Metrics = {
+        "customers": len(buyers),
+        "algorithm": settings.algorithm,
         "clusters": best.clusters,
+        "clusters_silhouette_alone": max(candidates, key=lambda one: one.silhouette).clusters,
         "silhouette": best.silhouette,
         "stability": best.stability,
-        "smallest_share": float(shares.min()),
         "fallback": reason,
-        "labels": ", ".join(f"{label} {share:.0%}" for label, share in zip(labels, shares, strict=True)),
-        **_curve(candidates),
     }
-    _forget_rows(pipeline)
-    z = tuple({name: round(float(value), 6) for name, value in profile.z.items()} for profile in profiles)
-    return Trained(Clusters(pipeline, inputs, tuple(labels), z), metrics)
+    names = [str(name) for name in prepared.get_feature_names_out()]
+    centroids = centroids[_order(centroids, names)]
+    labels = nearest(points, centroids)
+    profiles = _profiles(points, labels, len(centroids), data, names)
+    numbers, called, continued = _continue(centroids, profiles, points, buyers, previous)
+    order = np.argsort(numbers)
+    sizes = np.bincount(labels, minlength=len(centroids))
+    between = (sizes[:, None] * (centroids - points.mean(axis=0)) ** 2).sum(axis=0)
+    shares = between / between.sum()
+    fitted = Clusters(
+        preparation=prepared,
+        inputs=inputs,
+        centroids=centroids[order],
+        middle=points.mean(axis=0),
+        labels=tuple(called[index] for index in order),
+        numbers=tuple(int(numbers[index]) for index in order),
+        next_number=max(int(numbers.max()) + 1, previous.next_number if previous else 1),
+        profiles=tuple({name: round(value, 6) for name, value in profiles[index].z.items()} for index in order),
+        quantiles=reasons.quantiles(data),
+        importance={name: float(shares[names.index(name)]) for name in inputs},
+    )
+    metrics |= {
+        "smallest_share": float(sizes.min() / len(data)),
+        "labels": ", ".join(f"{called[index]} {sizes[index] / len(data):.0%}" for index in order),
+        "continued": continued,
+    }
+    for candidate in candidates:
+        for figure in ("silhouette", "stability", "share", "inertia"):
+            name = "smallest_share" if figure == "share" else figure
+            metrics[f"{name}_{candidate.clusters}"] = getattr(candidate, figure)
+    if settings.compare:
+        metrics |= _comparison(points, best.clusters, settings, seed)
+    return Trained(fitted, metrics, curves=curves(candidates))
+
+
+def _continue(
+    centroids: np.ndarray,
+    profiles: list[Profile],
+    points: np.ndarray,
+    buyers: pd.DataFrame,
+    previous: Clusters | None,
+) -> tuple[np.ndarray, list[str], int | None]:
+    """A number and a name for each cluster, and how many continue one of the previous version; None without one.
+
+    Where the previous clusters are today: the means of those of today's customers whom the previous version puts
+    there. So both are in one scaled space, although scales, even inputs, may have changed in between.
+    """
+    fresh = previous.next_number if previous else 1
+    numbers = np.arange(fresh, fresh + len(centroids))
+    if previous is None or len(previous.labels) == 1 or not set(previous.inputs) <= set(buyers.columns):
+        return numbers, name_clusters(profiles), None if previous is None else 0
+    of_previous = distances(previous, buyers)[1].argmin(axis=1)
+    centres = np.full((len(previous.labels), points.shape[1]), np.nan)
+    for cluster in np.unique(of_previous):
+        centres[cluster] = points[of_previous == cluster].mean(axis=0)
+    pairs = match(centroids, centres)
+    before = {new: previous.labels[old] for new, old in pairs.items()}
+    for new in range(len(centroids)):
+        numbers[new] = previous.numbers[pairs[new]] if new in pairs else fresh
+        fresh += new not in pairs
+    return numbers, name_clusters(profiles, before), len(pairs)
+
+
+def _comparison(points: np.ndarray, clusters: int, settings: Settings, seed: int) -> Metrics:
+    """Every algorithm on one and the same sample of the customers; those that need a number get the chosen one."""
+    picked = sample(points, settings.compare_sample, seed)
+    found: Metrics = {"comparison_customers": len(picked)}
+    for algorithm in ALGORITHMS:
+        one, _ = measure(picked, clusters, seed=seed, algorithm=algorithm)
+        for figure in ("clusters", "silhouette", "stability", "share", "noise"):
+            name = "smallest_share" if figure == "share" else figure
+            found[f"comparison_{algorithm}_{name}"] = getattr(one, figure)
+    return found
 
 
 def evaluate(fitted: Clusters, frames: Frames, as_of: datetime) -> Metrics:
     """How well a version's clusters, as they are, separate today's customers."""
     del as_of
-    buyers = _buyers(frames["customer_features"])
+    buyers = buyers_of(frames["customer_features"])
     metrics: Metrics = {"customers": len(buyers), "clusters": len(fitted.labels)}
     if len(fitted.labels) == 1 or len(buyers) < 3:
         return {**metrics, "silhouette": None, "smallest_share": None}
-    points, labels, _ = _assign(fitted, buyers)
-    if len(points) > 10_000:
-        chosen = np.sort(np.random.default_rng(0).choice(len(points), 10_000, replace=False))
-        points, labels = points[chosen], labels[chosen]
+    points, away = distances(fitted, buyers)
+    labels = away.argmin(axis=1)
     sizes = np.bincount(labels, minlength=len(fitted.labels))
     several = 1 < np.count_nonzero(sizes) < len(labels)
     return {
         **metrics,
-        "silhouette": float(silhouette_score(points, labels)) if several else None,
+        "silhouette": silhouette(points, labels, seed=0) if several else None,
         "smallest_share": float(sizes.min() / len(labels)),
     }
 
 
-def score(fitted: Clusters, frames: Frames, as_of: datetime) -> pd.DataFrame:
+def score(fitted: Clusters, frames: Frames, as_of: datetime) -> Scores:
     """One row per customer with an order; ``tier`` is the cluster's name, ``score`` the membership confidence.
 
     Confidence is 1 - d1 / d2, of the distances to the own and to the next centroid: 1 at the centroid, 0 half
-    way to the next one (the simplified silhouette).
+    way to the next one (the simplified silhouette). Details: ``cluster``, its number, and ``distance`` to its
+    centroid in scaled units.
     """
     del as_of
-    buyers = _buyers(frames["customer_features"])
-    if buyers.empty:
-        return pd.DataFrame({"customer_id": buyers["customer_id"], "score": [], "tier": []})
-    _, labels, confidence = _assign(fitted, buyers)
-    return pd.DataFrame(
+    buyers = buyers_of(frames["customer_features"])
+    points, away = distances(fitted, buyers)
+    labels = away.argmin(axis=1)
+    closest = np.sort(away, axis=1)
+    confidence = np.ones(len(labels))
+    if away.shape[1] > 1:
+        confidence -= closest[:, 0] / np.where(closest[:, 1] > 0, closest[:, 1], 1.0)
+    scaled = [str(name) for name in fitted.preparation.get_feature_names_out()]
+    pull = (points - fitted.middle) * (fitted.centroids[labels] - fitted.middle)
+    rows = pd.DataFrame(
         {
             "customer_id": buyers["customer_id"].to_numpy(),
             "score": np.round(confidence, 6),
             "tier": np.array(fitted.labels, dtype=object)[labels],
+            "reasons": reasons.explain(buyers[scaled], pull, fitted.quantiles, scaled),
+            "cluster": np.array(fitted.numbers, dtype=np.int64)[labels],
+            "distance": np.round(closest[:, 0], 6),
         }
     )
+    return Scores(rows)
 
 
-def dump(fitted: Clusters) -> dict[str, bytes]:
-    """The whole pipeline, and what is known of its clusters."""
-    about = {"inputs": fitted.inputs, "labels": fitted.labels, "profiles": [dict(z) for z in fitted.profiles]}
-    return {"pipeline.skops": skops_files.dump(fitted.pipeline), "clusters.json": files.json_bytes(about)}
+def inputs(fitted: Clusters, frames: Frames, as_of: datetime) -> pd.DataFrame:
+    """What the model reads of each customer with an order."""
+    del as_of
+    return buyers_of(frames["customer_features"])[["customer_id", *fitted.inputs]]
 
 
-def load(artefact: Mapping[str, bytes]) -> Clusters:
-    """The inverse of :func:`dump`."""
-    about = json.loads(artefact["clusters.json"])
-    return Clusters(
-        skops_files.load(artefact["pipeline.skops"]),
-        tuple(about["inputs"]),
-        tuple(about["labels"]),
-        tuple(about["profiles"]),
-    )
+def importance(fitted: Clusters) -> Mapping[str, float]:
+    """Input → its share of the variance between the clusters, in scaled units."""
+    return fitted.importance
 
 
-def _buyers(features: pd.DataFrame) -> pd.DataFrame:
-    buyers = features[features["frequency"].fillna(0) >= 1]
-    return buyers.sort_values("customer_id", kind="stable").reset_index(drop=True)
-
-
-def _preparation(inputs: tuple[str, ...], settings: Settings) -> ColumnTransformer:
-    """Missing values become the median, skewed columns their logarithm, and all get one scale."""
-
-    def scaled(*steps: tuple[str, object]) -> Pipeline:
-        scaler = RobustScaler() if settings.scaling == "robust" else StandardScaler()
-        impute = SimpleImputer(strategy="median", keep_empty_features=True)
-        return Pipeline([("impute", impute), *steps, ("scale", scaler)])
-
-    skewed = [column for column in inputs if column in settings.logarithm]
-    plain = [column for column in inputs if column not in settings.logarithm]
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": 0.0, "a_max": None}, feature_names_out="one-to-one")
-    logarithm = FunctionTransformer(np.log1p, feature_names_out="one-to-one")
-    parts = [("skewed", scaled(("clip", clip), ("log", logarithm)), skewed), ("plain", scaled(), plain)]
-    return ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
-
-
-def _pipeline(preparation: ColumnTransformer, clusters: int, seed: int) -> Pipeline:
-    return Pipeline([("prepare", preparation), ("cluster", KMeans(clusters, n_init=10, random_state=seed))])
-
-
-def _sort_and_profile(
-    pipeline: Pipeline, points: np.ndarray, spread: np.ndarray, inputs: tuple[str, ...], frequency: np.ndarray
-) -> list[Profile]:
-    """Number the clusters from the best spenders down, and describe each."""
-    kmeans = pipeline["cluster"]
-    names = [str(name) for name in pipeline["prepare"].get_feature_names_out()]
-    assigned = kmeans.predict(points)
-    means = np.array([spread[assigned == cluster].mean(axis=0) for cluster in range(kmeans.n_clusters)])
+def _order(centroids: np.ndarray, names: list[str]) -> list[int]:
+    """From the best spenders down."""
     first = names.index("monetary") if "monetary" in names else 0
-    order = sorted(range(len(means)), key=lambda cluster: (-means[cluster][first], *means[cluster]))
-    kmeans.cluster_centers_ = np.ascontiguousarray(kmeans.cluster_centers_[order])
-    return [
-        Profile(
-            z={name: float(means[cluster][names.index(name)]) for name in inputs},
-            is_one_time=bool((frequency[assigned == cluster] == 1).mean() >= 0.75),
-        )
-        for cluster in order
-    ]
+    return sorted(range(len(centroids)), key=lambda cluster: (-centroids[cluster][first], *centroids[cluster]))
 
 
-def _forget_rows(pipeline: Pipeline) -> None:
-    """K-means keeps the label of every training row; an artefact holds nothing about single customers."""
-    pipeline["cluster"].labels_ = np.empty(0, dtype=np.int32)
-
-
-def _assign(fitted: Clusters, buyers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scaled points, cluster numbers and confidences."""
-    missing = [column for column in fitted.inputs if column not in buyers.columns]
-    if missing:
-        raise FeatureError(
-            f"customer_clusters: this version reads {missing[0]}, which the frame does not have;"
-            " add it to `features` in models.yml again, or train a new version"
-        )
-    with threadpool_limits(limits=1):
-        points = fitted.pipeline["prepare"].transform(buyers[list(fitted.inputs)].astype(float))
-        distances = fitted.pipeline["cluster"].transform(points)
-    labels = distances.argmin(axis=1)
-    if distances.shape[1] == 1:
-        return points, labels, np.ones(len(labels))
-    nearest = np.sort(distances, axis=1)[:, :2]
-    confidence = 1 - nearest[:, 0] / np.where(nearest[:, 1] > 0, nearest[:, 1], 1.0)
-    return points, labels, confidence
-
-
-def _curve(candidates: list[Candidate]) -> Metrics:
-    """The figures of every number of clusters that was tried."""
-    curve: Metrics = {}
-    for tried in candidates:
-        curve[f"silhouette_{tried.clusters}"] = tried.silhouette
-        curve[f"stability_{tried.clusters}"] = tried.stability
-        curve[f"smallest_share_{tried.clusters}"] = tried.share
-    return curve
+def _profiles(
+    points: np.ndarray, labels: np.ndarray, clusters: int, data: pd.DataFrame, names: list[str]
+) -> list[Profile]:
+    """What is known of each cluster, in standard deviations from everybody."""
+    deviation = np.where(points.std(axis=0) > 0, points.std(axis=0), 1.0)
+    spread = (points - points.mean(axis=0)) / deviation
+    profiles = []
+    for cluster in range(clusters):
+        mine = labels == cluster
+        means = spread[mine].mean(axis=0) if mine.any() else np.zeros(len(names))
+        once = bool(mine.any() and (data["frequency"][mine] == 1).mean() >= 0.75)
+        profiles.append(Profile(z={name: float(means[names.index(name)]) for name in data.columns}, is_one_time=once))
+    return profiles
 
 
 MODEL = ModelSpec(
@@ -270,4 +294,6 @@ MODEL = ModelSpec(
     score=score,
     dump=dump,
     load=load,
+    inputs=inputs,
+    importance=importance,
 )
