@@ -39,8 +39,9 @@ def write_card(registry: str, version: str, registry_url: str) -> str:
     history = versions.history(registry_url, name)
     trainings = [one for one in versions.trainings(registry_url, name) if one.model_version == version]
     seen = [one for one in reports(registry, name) if one["model_version"] == version]
-    uri = card_uri(registry, version)
-    files.write_bytes(uri, render(about, history, trainings, seen).encode())
+    uri, page = card_uri(registry, version), render(about, history, trainings, seen).encode()
+    if not files.exists(uri) or files.read_bytes(uri) != page:
+        files.write_bytes(uri, page)
     return uri
 
 

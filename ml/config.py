@@ -41,9 +41,14 @@ class Fairness(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     groups: tuple[str, ...] = Field(default=(), description="columns of customer_features; none: nothing is compared")
+    bands: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="least values of the bands of a number, such as {age_years: [25, 45, 65]}"
+    )
     selected_share: float = Field(default=0.2, gt=0, lt=1, description="the best share counts as selected")
     minimum_selection_ratio: float = Field(default=0.5, ge=0, le=1, description="lowest rate over the highest")
-    maximum_quality_gap: float = Field(default=0.2, ge=0, description="best group's quality minus the worst one's")
+    maximum_quality_gap: float | None = Field(
+        default=None, ge=0, description="best group's quality minus the worst one's; none: it is shown alone"
+    )
     minimum_group: int = Field(default=50, ge=10, description="smaller groups are not shown")
 
 

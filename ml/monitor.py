@@ -8,7 +8,9 @@ its guardrail, and another one was promoted before it, which serves from then on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ml import config, files
@@ -120,7 +122,7 @@ def _drifted(
     from ml import drift
 
     inputs = model.spec.inputs(fitted, _sample(model, features, as_of), as_of)
-    return drift.compare(reference, inputs)
+    return [asdict(one) for one in drift.drift(drift.Reference.from_json(reference), inputs)]
 
 
 def _score_psi(folder: str, as_of: datetime) -> float | None:
@@ -131,8 +133,8 @@ def _score_psi(folder: str, as_of: datetime) -> float | None:
     if len(instants) < 2:
         return None
     first, last = (_scores(files.join(folder, name))[["customer_id", "score"]] for name in (instants[0], instants[-1]))
-    found = drift.compare(drift.reference(first), last)
-    return found[0]["psi"] if found else None
+    found = drift.drift(drift.reference_of(first), last)
+    return found[0].psi if found else None
 
 
 def _quality(model: ConfiguredModel, fitted: Any, features: str, as_of: datetime, folder: str) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def reference(inputs: pd.DataFrame, monitoring: Monitoring) -> dict[str, Any]:
     """What the inputs look like at training, in counts: kept with the version."""
     from ml import drift
 
-    return drift.reference(inputs.drop(columns=["customer_id"], errors="ignore"), trending=monitoring.trending)
+    return drift.reference_of(inputs, excluded=(*drift.TRENDING, *monitoring.trending)).as_json()
 
 
 def fairness(
@@ -204,5 +206,29 @@ def fairness(
     settings: Fairness,
     quality: Callable[[pd.DataFrame], float | None] | None,
 ) -> dict[str, Any]:
-    """Who is selected, and how well it is predicted, by group; with the gate's verdict."""
-    raise NotImplementedError
+    """Who is selected, and how well it is predicted, by group; with the gate's verdict, as plain JSON values.
+
+    ``held`` as ``Trained.holdout``; ``groups`` has ``customer_id`` and the columns of ``settings.groups``. The best
+    ``selected_share`` of the predictions counts as selected.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from ml.fairness import FairnessGate, report
+
+    known = held.drop_duplicates("customer_id", keep="last").merge(groups, on="customer_id", validate="one_to_one")
+    for column, bands in settings.bands.items():
+        edges = [-np.inf, *bands, np.inf]
+        names = [
+            f"below {bands[0]:g}",
+            *(f"{low:g} to {high:g}" for low, high in pairwise(bands)),
+            f"from {bands[-1]:g}",
+        ]
+        known[column] = pd.cut(known[column].astype(float), edges, right=False, labels=names).astype(object)
+    known["selected"] = known["prediction"].rank(method="first", pct=True) > 1 - settings.selected_share
+    gate = FairnessGate(
+        minimum_selection_ratio=settings.minimum_selection_ratio,
+        maximum_quality_gap=settings.maximum_quality_gap,
+        minimum_group=settings.minimum_group,
+    )
+    return report(known, settings.groups, gate, quality).as_json()

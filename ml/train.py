@@ -139,7 +139,7 @@ def _promote(
         if serving is not None:
             comparison = _compare(model, trained, serving.model_version, frames, as_of, registry)
         decision = decide(model.promotion, trained.metrics, first=serving is None, comparison=comparison)
-        if decision.promote and fairness and not fairness["holds"]:
+        if decision.promote and fairness and not fairness["passes"]:
             decision = Decision(False, f"fairness: {fairness['reason']}")
         if not decision.promote:
             return decision

@@ -77,65 +77,72 @@ def features_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> pd.DataFrame
 
 
 def events_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> dict[str, pd.DataFrame]:
-    """What a shop knows besides: lines, visits before orders, a weekly mail that a tenth do not get, products."""
-    orders = orders[orders["ordered_at"] <= as_of].sort_values(["ordered_at", "customer_id"]).reset_index(drop=True)
-    chance = np.random.default_rng(len(orders))
-    count = chance.integers(1, 4, len(orders))
+    """What a shop knows besides: lines, visits before orders, a weekly mail that a tenth do not get, products.
+
+    An earlier ``as_of`` gives the same rows up to it: every lot is drawn by the order's number.
+    """
+    orders = orders.sort_values(["ordered_at", "customer_id"]).reset_index(drop=True)
+    number = orders["order_id"].str[1:].astype(int).to_numpy()
+    count = 1 + (lot(number, 1) * 3).astype(int)
     lines = orders.loc[np.repeat(orders.index, count), ["customer_id", "order_id", "ordered_at", "net_amount"]]
+    nth = np.concatenate([np.arange(one) for one in count])
+    line = np.repeat(number, count) * 4 + nth
     # Everybody has a few products of their own, and buys what everybody buys now and then.
-    own = lines["customer_id"].str[1:].astype(int).to_numpy() * 7 + chance.integers(0, 4, len(lines))
-    product = np.where(chance.random(len(lines)) < 0.6, own % PRODUCTS, chance.integers(0, PRODUCTS, len(lines)))
+    own = lines["customer_id"].str[1:].astype(int).to_numpy() * 7 + (lot(line, 2) * 4).astype(int)
+    product = np.where(lot(line, 3) < 0.6, own % PRODUCTS, (lot(line, 4) * PRODUCTS).astype(int))
     lines = lines.assign(
-        order_line_id=[f"l{number:07d}" for number in range(len(lines))],
-        product_id=[f"p{number:03d}" for number in product],
-        category=[CATEGORIES[number % len(CATEGORIES)] for number in product],
+        order_line_id=[f"l{one:07d}" for one in line],
+        product_id=[f"p{one:03d}" for one in product],
+        category=[CATEGORIES[one % len(CATEGORIES)] for one in product],
         quantity=1.0,
         line_amount=(lines["net_amount"].to_numpy() / np.repeat(count, count)).round(2),
     ).drop(columns="net_amount")
     sessions = pd.DataFrame(
         {
             "customer_id": orders["customer_id"],
-            "session_id": [f"s{number:06d}" for number in range(len(orders))],
-            "device_type": np.where(chance.random(len(orders)) < 0.5, "mobile", "desktop"),
-            "page_view_count": chance.integers(1, 9, len(orders)),
-            "product_view_count": chance.integers(1, 5, len(orders)),
+            "session_id": [f"s{one:06d}" for one in number],
+            "device_type": np.where(lot(number, 5) < 0.5, "mobile", "desktop"),
+            "page_view_count": 1 + (lot(number, 6) * 8).astype(int),
+            "product_view_count": 1 + (lot(number, 7) * 4).astype(int),
             "cart_addition_count": 1,
             "checkout_count": 1,
             "order_count": 0,
-            "started_at": orders["ordered_at"] - pd.to_timedelta(chance.integers(1, 200, len(orders)), unit="h"),
+            "started_at": orders["ordered_at"] - pd.to_timedelta(1 + (lot(number, 8) * 200).astype(int), unit="h"),
         }
     )
-    emails, experiments = mail_from(orders, as_of, chance)
+    emails, experiments = mail_from(orders, as_of)
     products = pd.DataFrame(
         {
-            "product_id": [f"p{number:03d}" for number in range(PRODUCTS)],
-            "product_name": [f"{CATEGORIES[number % len(CATEGORIES)]} thing {number}" for number in range(PRODUCTS)],
-            "category": [CATEGORIES[number % len(CATEGORIES)] for number in range(PRODUCTS)],
-            "price": [2.5 + number for number in range(PRODUCTS)],
-            "is_in_stock": [number % 11 > 0 for number in range(PRODUCTS)],
-            "created_at": pd.Timestamp(as_of) - timedelta(days=400),
+            "product_id": [f"p{one:03d}" for one in range(PRODUCTS)],
+            "product_name": [f"{CATEGORIES[one % len(CATEGORIES)]} thing {one}" for one in range(PRODUCTS)],
+            "category": [CATEGORIES[one % len(CATEGORIES)] for one in range(PRODUCTS)],
+            "price": [2.5 + one for one in range(PRODUCTS)],
+            "is_in_stock": [one % 11 > 0 for one in range(PRODUCTS)],
+            "created_at": pd.Timestamp(AS_OF) - timedelta(days=400),
             "as_of": pd.Timestamp(as_of),
         }
     )
+    orders = orders.assign(gross_amount=orders["net_amount"], item_count=count)
     return {
-        "customer_orders": orders.assign(gross_amount=orders["net_amount"], item_count=count),
-        "customer_order_lines": lines,
-        "customer_sessions": sessions,
+        "customer_orders": orders[orders["ordered_at"] <= as_of],
+        "customer_order_lines": lines[lines["ordered_at"] <= as_of],
+        "customer_sessions": sessions[sessions["started_at"] <= as_of],
         "customer_emails": emails,
         "experiments": experiments,
         "products": products,
     }
 
 
-def mail_from(orders: pd.DataFrame, as_of: datetime, chance: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A weekly newsletter in the half year before ``as_of`` to whoever has ordered by then, by lot at any hour."""
+def mail_from(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A weekly newsletter to whoever has ordered by then, at any hour by lot; who opens and clicks stays the same."""
     first = orders.groupby("customer_id")["ordered_at"].min()
     emails, arms = [], []
-    for week in range(26, 0, -1):
-        sent = pd.Timestamp(as_of) - timedelta(days=7 * week)
-        readers = first.index[first < sent]
-        treated = chance.random(len(readers)) >= 0.1
-        campaign = f"newsletter-{week:02d}"
+    for week in range(-8, 27):
+        sent = pd.Timestamp(AS_OF) - timedelta(days=7 * week)
+        readers = first.index[first < sent] if sent + timedelta(days=1, hours=4) <= as_of else first.index[:0]
+        number = readers.str[1:].astype(int).to_numpy() * 64 + week + 8
+        treated = lot(number, 11) >= 0.1
+        campaign = f"newsletter-{week + 8:02d}"
         arms.append(
             pd.DataFrame(
                 {
@@ -146,34 +153,37 @@ def mail_from(orders: pd.DataFrame, as_of: datetime, chance: np.random.Generator
                 }
             )
         )
-        got = readers[treated]
-        at = sent + pd.to_timedelta(chance.integers(0, 24, len(got)), unit="h")
-        liking = np.array([hash_of(one) for one in got])
-        opened = chance.random(len(got)) < 0.15 + 0.5 * liking
-        clicked = opened & (chance.random(len(got)) < 0.1 + 0.4 * liking)
-        nothing = pd.Series(pd.NaT, index=range(len(got))).dt.tz_localize("UTC")
+        got, number = readers[treated], number[treated]
+        at = pd.Series(sent + pd.to_timedelta((lot(number, 12) * 24).astype(int), unit="h"))
+        liking = number // 64 * 37 % 100 / 100
+        opened = lot(number, 13) < 0.15 + 0.5 * liking
+        clicked = opened & (lot(number, 14) < 0.1 + 0.4 * liking)
         emails.append(
             pd.DataFrame(
                 {
                     "customer_id": got,
-                    "email_message_id": [f"{campaign}.{one}" for one in got],
+                    "email_message_id": [f"m{one:08d}" for one in number],
                     "campaign_id": campaign,
-                    "subject": np.array(SUBJECTS)[chance.integers(0, len(SUBJECTS), len(got))],
+                    "subject": np.array(SUBJECTS)[(lot(number, 15) * len(SUBJECTS)).astype(int)],
                     "is_machine_opened": False,
                     "sent_at": at,
                     "delivered_at": at + timedelta(minutes=1),
-                    "opened_at": pd.Series(at + timedelta(hours=3)).where(opened, nothing),
-                    "clicked_at": pd.Series(at + timedelta(hours=4)).where(clicked, nothing),
-                    "unsubscribed_at": nothing,
+                    "opened_at": (at + timedelta(hours=3)).where(opened),
+                    "clicked_at": (at + timedelta(hours=4)).where(clicked),
+                    "unsubscribed_at": (at + timedelta(hours=4)).where(np.zeros(len(at), bool)),
                 }
             )
         )
     return pd.concat(emails, ignore_index=True), pd.concat(arms, ignore_index=True)
 
 
-def hash_of(customer: str) -> float:
-    """A trait of a customer between 0 and 1 that stays."""
-    return int(customer[1:]) * 37 % 100 / 100
+def lot(number: np.ndarray, purpose: int) -> np.ndarray:
+    """A number between 0 and 1 for each number and purpose, the same for ever (splitmix64)."""
+    with np.errstate(over="ignore"):
+        z = np.asarray(number, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(purpose * 0x1234567)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return (z ^ (z >> np.uint64(31))).astype(float) / 2.0**64
 
 
 def write_features(folder: Path, orders: pd.DataFrame, as_of: datetime = AS_OF) -> str:

@@ -11,7 +11,7 @@ import pytest
 from model_rows import AS_OF, simulate_orders, write_features
 
 from ml.errors import FeatureError
-from ml.frames import deciles, read_frames, tiers
+from ml.frames import customer_ranges, deciles, read_frames, tiers
 
 ORDERS = {"customer_orders": ("customer_id", "order_date", "net_amount")}
 CUSTOMERS = {"customer_features": ("customer_id", "frequency")}
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_customer_who_stands_twice_is_refused(tmp_path):
     table = pa.table({"customer_id": ["a", "a"], "frequency": [1, 2], "as_of": pa.array([AS_OF, AS_OF], INSTANT)})
     pq.write_table(table, tmp_path / "customer_features.parquet")
-    assert "expected one row per customer, found 1 repeated" in refusal(tmp_path, CUSTOMERS)
+    assert "expected one row per customer_id, found 1 repeated" in refusal(tmp_path, CUSTOMERS)
 
 
 def test_an_instant_without_a_zone_is_refused(tmp_path):
@@ -111,3 +111,29 @@ def test_the_best_customers_get_decile_ten_and_the_first_tier():
     assert tiers(customers, score, {"high": 0.2, "medium": 0.3}, rest="low").tolist() == (
         ["low"] * 5 + ["medium"] * 3 + ["high"] * 2
     )
+
+
+def test_what_came_of_an_event_later_is_not_known_yet(tmp_path):
+    orders = simulate_orders(customers=60)
+    folder = write_features(tmp_path / "features", orders)
+    wanted = {"customer_emails": ("opened_at", "clicked_at")}
+    cut = AS_OF - timedelta(days=35) + timedelta(hours=12)
+    emails = read_frames(folder, wanted, cut)["customer_emails"]
+    later = read_frames(folder, wanted, AS_OF)["customer_emails"].set_index("email_message_id")
+    same = later.loc[emails["email_message_id"], "opened_at"].reset_index(drop=True)
+    assert (emails["sent_at"] <= cut).all()
+    assert emails["opened_at"].equals(same.where(same <= cut))
+    assert (same > cut).any()
+
+
+def test_ranges_of_customers_together_are_everybody_once(tmp_path):
+    folder = write_features(tmp_path / "features", simulate_orders(customers=60))
+    wanted = {"products": ("price",), "customer_features": ("frequency",), "customer_emails": ("opened_at",)}
+    whole = read_frames(folder, wanted, AS_OF)
+    ranges = customer_ranges(folder, wanted, 7)
+    parts = [read_frames(folder, wanted, AS_OF, one) for one in ranges]
+    assert ranges[0][0] is ranges[-1][1] is None
+    assert len(ranges) == 9
+    for frame in ("customer_features", "customer_emails"):
+        assert pd.concat([part[frame] for part in parts], ignore_index=True).equals(whole[frame])
+    assert all(part["products"].equals(whole["products"]) for part in parts)

@@ -32,8 +32,10 @@ def test_every_model_of_the_product_is_configured_and_measures_what_its_gate_ask
     assert model.promotion.metric
 
 
-def test_both_models_are_there():
-    assert config.model_names() == ["customer_clusters", "customer_lifetime_value"]
+def test_every_module_of_a_model_is_configured():
+    modules = {f"ml.models.{file.stem}" for file in (config.DEFAULT.parent / "models").glob("[a-z]*.py")}
+    assert {config.configured(name).spec.name for name in config.model_names()} == set(config.model_names())
+    assert {block.module for block in config._blocks(config.DEFAULT).values()} == modules
 
 
 def test_settings_are_read_and_frozen(tmp_path):

@@ -154,3 +154,27 @@ def test_of_many_processes_that_promote_at_once_each_step_has_one_winner(url):
     assert len(log) == sum(won) >= 12
     assert [entry.sequence for entry in log] == list(range(1, len(log) + 1))
     assert [entry.replaced_version for entry in log[1:]] == [entry.model_version for entry in log[:-1]]
+
+
+def test_a_damaged_version_gives_way_to_the_one_promoted_before_and_its_file_is_named(tmp_path, url):
+    folder = str(tmp_path / "registry")
+    one, other = (registry.store(folder, {"model.json": content, "more.json": b"{}"}, {}) for content in (b"1", b"2"))
+    promote(url, one)
+    promote(url, other, expected=one)
+    assert registry.serving("model", folder, url)[0].model_version == other
+    (tmp_path / "registry" / "artefacts" / other / "model.json").write_bytes(b"3")
+    alias, artefact, damaged = registry.serving("model", folder, url)
+    assert alias.model_version == one
+    assert artefact["model.json"] == b"1"
+    assert len(damaged) == 1
+    assert f"{other}/model.json: expected the hash" in damaged[0]
+    (tmp_path / "registry" / "artefacts" / one / "more.json").unlink()
+    with pytest.raises(RegistryError, match=r"no promoted version is whole.*model\.json.*more\.json"):
+        registry.serving("model", folder, url)
+
+
+def test_a_version_is_on_record_once_with_the_hash_of_each_file(tmp_path, url):
+    version = registry.Version("model", "v1", AS_OF, "features-1", {"model.json": "abc"}, AS_OF)
+    registry.record_version(version, url)
+    registry.record_version(version.__class__(**{**version.__dict__, "features_version": "features-2"}), url)
+    assert registry.versions(url) == registry.versions(url, "model") == [version]

@@ -11,6 +11,7 @@ from model_rows import AS_OF, Place, simulate_orders, write_features
 from ml import config, registry
 from ml.errors import FeatureError, NoChampion, RegistryError
 from ml.evaluate import evaluate
+from ml.frames import EVENTS
 from ml.score import COLUMNS, score
 from ml.train import is_due, train
 
@@ -46,11 +47,12 @@ def test_a_first_training_promotes_and_scores_every_customer(name, served, simul
     scored = score(name, **served.scoring())
     table = pq.read_table(scored.uri)
     about = json.loads(Path(scored.uri).with_name("scores.json").read_text())
-    customers = simulated_orders["customer_id"].nunique()
+    customers = {*simulated_orders["customer_id"], "visitor"}
     assert trained.promoted
     assert scored.model_version == trained.model_version
     assert scored.changed
-    assert scored.rows == table.num_rows == customers == about["rows"]
+    assert scored.rows == table.num_rows == len(set(table["customer_id"].to_pylist())) == about["rows"]
+    assert set(table["customer_id"].to_pylist()) <= customers
     assert tuple(table.column_names) == COLUMNS
     assert set(table["decile"].to_pylist()) == set(range(1, 11))
     assert set(table["as_of"].to_pylist()) == {AS_OF}
@@ -112,6 +114,12 @@ def test_scores_cut_off_by_a_kill_are_written_again(served):
     assert not list(uri.parent.glob("*.part"))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_how_many_are_scored_at_a_time_makes_no_difference(name, served):
+    assert score(name, **served.scoring()).changed
+    assert not score(name, **served.scoring(batch=37)).changed
+
+
 def test_without_a_champion_nothing_is_scored(place):
     with pytest.raises(NoChampion, match="no version serves"):
         score(CLV, **place.scoring())
@@ -126,9 +134,10 @@ def test_events_after_as_of_change_neither_model_nor_scores(name, place, simulat
     plain = Place(tmp_path / "plain", write_features(tmp_path / "plain" / "features", simulated_orders, cut))
     orders = simulated_orders.copy()
     full = Place(tmp_path / "full", write_features(tmp_path / "full" / "features", orders, cut))
-    # The event file holds the whole history, the snapshot stays the one of that day.
+    # The event files hold the whole history, the snapshots stay those of that day.
     write_features(tmp_path / "all", orders, AS_OF)
-    (tmp_path / "all" / "customer_orders.parquet").replace(tmp_path / "full" / "features" / "customer_orders.parquet")
+    for frame in EVENTS:
+        (tmp_path / "all" / f"{frame}.parquet").replace(tmp_path / "full" / "features" / f"{frame}.parquet")
     for one in (plain, full):
         train(name, **one.arguments(as_of=cut))
     uris = [score(name, **one.scoring(as_of=cut)).uri for one in (plain, full)]
@@ -168,8 +177,8 @@ def test_scores_that_fail_their_audit_are_not_written(served):
     before = state(served.scores)
     seen = []
 
-    def refuse(frame):
-        seen.append(frame)
+    def refuse(batches):
+        seen.extend(batches)
         raise ValueError("scores out of range")
 
     with pytest.raises(ValueError, match="out of range"):
@@ -202,18 +211,18 @@ def test_a_version_below_the_gate_is_kept_but_does_not_serve(place):
 
 def test_a_model_is_due_without_a_champion_and_a_month_after_its_confirmation(place):
     url = place.registry_url
-    assert is_due(CLV, AS_OF, url)
+    assert is_due(CLV, AS_OF, place.registry, url)
     train(CLV, **place.arguments())
-    assert not is_due(CLV, AS_OF, url)
-    assert not is_due(CLV, AS_OF + timedelta(days=29), url)
-    assert is_due(CLV, AS_OF + timedelta(days=30), url)
-    assert is_due(CLV, AS_OF + timedelta(days=7), url, every_days=7)
+    assert not is_due(CLV, AS_OF, place.registry, url)
+    assert not is_due(CLV, AS_OF + timedelta(days=29), place.registry, url)
+    assert is_due(CLV, AS_OF + timedelta(days=30), place.registry, url)
+    assert is_due(CLV, AS_OF + timedelta(days=7), place.registry, url, every_days=7)
     serving = registry.champion(CLV, url)
     confirmed = registry.Training(
         CLV, serving.model_version, AS_OF + timedelta(days=30), "v2", 1, {}, False, "the same", AS_OF
     )
     registry.record(confirmed, url)
-    assert not is_due(CLV, AS_OF + timedelta(days=30), url)
+    assert not is_due(CLV, AS_OF + timedelta(days=30), place.registry, url)
 
 
 @pytest.mark.parametrize("name", MODELS)
