@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaln, gammaln, hyp2f1, psi, roots_legendre
 
-from ml.lifetime.likelihood import Maximum, maximise
+from ml.lifetime import nbd
+from ml.lifetime.histories import Histories, columns, group
+from ml.lifetime.likelihood import edges, maximise_on_many
+from ml.lifetime.nbd import Outlook
 
 PARAMETERS = ("r", "alpha", "a", "b")
 BOUNDS = ((1e-4, 1e4), (1e-4, 1e5), (1e-6, 1e3), (1e-4, 1e5))
 STARTS = ((1.0, 1.0, 1.0, 1.0), (0.25, 0.1, 0.8, 2.5), (1.0, 0.5, 0.05, 5.0))
-
-NEGLIGIBLE = 0.01
-"""Drop-out that raises the log-likelihood by less than this is not there."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ class BgNbd:
     converged: bool
     boundary: str | None
 
-    def expected_purchases(self, summary: pd.DataFrame, horizon: float) -> np.ndarray:
+    def expected_purchases(
+        self, summary: pd.DataFrame, horizon: float, alive_now: np.ndarray | None = None
+    ) -> np.ndarray:
         """Purchases that each customer is expected to make in the next ``horizon`` units of time.
 
         ``summary`` has ``purchases`` (repeat purchases x), ``recency`` (t_x) and ``age`` (T). Equation (10) of
         the paper, with Euler's transformation of the hypergeometric function: its terms stay near one for heavy
-        buyers where the printed form overflows.
+        buyers where the printed form overflows. ``alive_now`` is :meth:`probability_alive` where it is known.
         """
-        x, _, age = _columns(summary)
+        x, _, age = columns(summary)
         if self.a == 0:
             return (self.r + x) / (self.alpha + age) * horizon
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
@@ -60,16 +62,48 @@ class BgNbd:
         doubtful |= (abs(a - 1) < 1e-4) | (np.abs(a + b + x - 1) < 1e-4)
         if doubtful.any():
             alive[doubtful] = self._purchases_while_alive(x[doubtful], age[doubtful], horizon)
-        return alive * self.probability_alive(summary)
+        return alive * (self.probability_alive(summary) if alive_now is None else alive_now)
 
     def probability_alive(self, summary: pd.DataFrame) -> np.ndarray:
         """The probability that each customer has not dropped out; 1 for those without a repeat purchase."""
-        x, t_x, age = _columns(summary)
+        x, t_x, age = columns(summary)
         if self.a == 0:
             return np.ones(len(x))
         log_odds = _log_dropped(self.a, self.b, x)
         log_odds = log_odds + (self.r + x) * (np.log(self.alpha + age) - np.log(self.alpha + t_x))
         return np.where(x > 0, np.exp(-np.logaddexp(0.0, log_odds)), 1.0)
+
+    def outlook(self, summary: pd.DataFrame, horizons: tuple[float, ...]) -> list[Outlook]:
+        """What each customer will buy within each horizon, as :class:`Outlook`.
+
+        The mean is exact, and so is the chance of no purchase: one who has not bought cannot have dropped out.
+        The second moment integrates E[2 s lambda^2 (1 - p) exp(-lambda p s)] over time and lambda ~ gamma(r + x,
+        alpha + T) exactly, and over p ~ beta(a, b + x) by Gauss's rule with two nodes.
+        """
+        x, _, age = columns(summary)
+        shape, rate = self.r + x, self.alpha + age
+        if self.a == 0:
+            return [nbd.outlook(shape, rate, horizon) for horizon in horizons]
+        alive = self.probability_alive(summary)
+        nodes = two_nodes(self.a, self.b + x)
+        result = []
+        for horizon in horizons:
+            expected = self.expected_purchases(summary, horizon, alive)
+            once, twice = np.zeros(len(x)), np.zeros(len(x))
+            for p, weight in nodes:
+                u = p * horizon / rate
+                lasts = np.exp(-shape * np.log1p(u))
+                once += weight * (1 - lasts) / p
+                # Cancels in its digits where u is small, where the first term of its series is enough.
+                ended = np.where(
+                    u * shape < 1e-4, shape * (shape + 1) * u**2 / 2, 1 - lasts - shape * u / (1 + u) * lasts
+                )
+                twice += weight * 2 * (1 - p) / p**2 * ended
+            with np.errstate(invalid="ignore", divide="ignore"):
+                pairs = np.where(alive > 0, expected**2 / alive * (twice / once**2), 0.0)
+            none = 1 - alive * -np.expm1(-shape * np.log1p(horizon / rate))
+            result.append(Outlook(expected, pairs, none))
+        return result
 
     def _purchases_while_alive(self, x: np.ndarray, age: np.ndarray, horizon: float) -> np.ndarray:
         """The same expectation for a customer who is alive, integrated over time (Gauss-Legendre).
@@ -101,38 +135,31 @@ def fit(summary: pd.DataFrame) -> BgNbd:
     the last purchase) and ``age`` (time from the first purchase to the end), in one unit of time. The answer
     depends neither on the order of the rows nor, apart from alpha, on the unit.
     """
-    grouped = summary.groupby(["purchases", "recency", "age"], sort=True).size().rename("customers").reset_index()
-    weight = grouped["customers"].to_numpy(dtype=float)
-    x, t_x, age = _columns(grouped)
-    unit = float(np.average(age, weights=weight)) or 1.0
-    t_x, age = t_x / unit, age / unit
-    # The likelihood is a density in time: its value changes with the unit by one factor for each purchase.
-    shift = float(np.sum(weight * x) * np.log(unit))
-
-    found = maximise(lambda point: _log_likelihood(point, x, t_x, age, weight), STARTS, BOUNDS)
-    lasting = maximise(
-        lambda point: _log_likelihood_lasting(point, x, age, weight), ((1.0, 1.0), (0.25, 0.1)), BOUNDS[:2]
-    )
-    if found.log_likelihood - lasting.log_likelihood < NEGLIGIBLE:
+    histories = group(summary)
+    found = maximise_on_many(lambda data: lambda point: _log_likelihood(point, data), histories, STARTS, BOUNDS)
+    lasting = nbd.fit(histories)
+    unit, shift = histories.unit, histories.log_unit_shift
+    if found.log_likelihood - lasting.log_likelihood < nbd.NEGLIGIBLE:
         r, alpha = lasting.parameters
-        return BgNbd(
-            r, alpha * unit, 0.0, None, lasting.log_likelihood - shift, lasting.converged, _edges(lasting, "a -> 0")
-        )
+        boundary = edges(lasting, PARAMETERS[:2], nbd.BOUNDS, "a -> 0")
+        return BgNbd(r, alpha * unit, 0.0, None, lasting.log_likelihood - shift, lasting.converged, boundary)
     r, alpha, a, b = found.parameters
-    return BgNbd(r, alpha * unit, a, b, found.log_likelihood - shift, found.converged, _edges(found))
+    boundary = edges(found, PARAMETERS, BOUNDS)
+    return BgNbd(r, alpha * unit, a, b, found.log_likelihood - shift, found.converged, boundary)
 
 
-def _edges(maximum: Maximum, *more: str) -> str | None:
-    edges = list(more)
-    for index in maximum.on_bound:
-        low, high = BOUNDS[index]
-        nearer_low = maximum.parameters[index] < np.sqrt(low * high)
-        edges.append(f"{PARAMETERS[index]} -> {'0' if nearer_low else 'infinity'}")
-    return ", ".join(edges) or None
-
-
-def _columns(summary: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(summary[name].to_numpy(dtype=float) for name in ("purchases", "recency", "age"))
+def two_nodes(a: float, b: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Nodes and weights of Gauss's rule with two nodes for beta(a, b): exact for polynomials of degree three."""
+    mean = a / (a + b)
+    variance = mean * (1 - mean) / (a + b + 1)
+    skewness = 2 * (b - a) * np.sqrt(a + b + 1) / ((a + b + 2) * np.sqrt(a * b))
+    spread = np.sqrt(1 + skewness**2 / 4)
+    low, high = skewness / 2 - spread, skewness / 2 + spread  # in standard deviations; their product is -1
+    weight = high / (high - low)
+    return [
+        (np.maximum(mean + low * np.sqrt(variance), 1e-12), weight),
+        (np.minimum(mean + high * np.sqrt(variance), 1 - 1e-12), 1 - weight),
+    ]
 
 
 def _log_dropped(a: float, b: float, x: np.ndarray) -> np.ndarray:
@@ -140,40 +167,31 @@ def _log_dropped(a: float, b: float, x: np.ndarray) -> np.ndarray:
     return np.log(a) - np.log(np.where(x > 0, b + x - 1, 1.0))
 
 
-def _log_likelihood(
-    point: np.ndarray, x: np.ndarray, t_x: np.ndarray, age: np.ndarray, weight: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _log_likelihood(point: np.ndarray, data: Histories) -> tuple[float, np.ndarray]:
     """Equation (6) of the paper in logs, and its gradient by the log parameters."""
     r, alpha, a, b = np.exp(point)
+    x, weight = data.purchases, data.weight
+    # What depends on x alone is computed once for each x: gamma functions are dear, and a shop has few different x.
+    counts, place = np.unique(x, return_inverse=True)
+    totals = np.bincount(place, weights=weight)
+    customers = float(weight.sum())
     bought = x > 0
-    alive = -(r + x) * np.log(alpha + age)
-    dropped = np.where(bought, _log_dropped(a, b, x) - (r + x) * np.log(alpha + t_x), -np.inf)
+    log_age, log_recency = np.log(alpha + data.age), np.log(alpha + data.recency)
+    alive = -(r + x) * log_age
+    dropped = np.where(bought, _log_dropped(a, b, counts)[place] - (r + x) * log_recency, -np.inf)
     either = np.logaddexp(alive, dropped)
     share = np.exp(dropped - either)
-    value = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + betaln(a, b + x) - betaln(a, b) + either
-    ended = np.where(bought, 1 / np.where(bought, b + x - 1, 1.0), 0.0)
-    gradient = np.stack(
+    lasting = gammaln(r + counts) - gammaln(r) + r * np.log(alpha) + betaln(a, b + counts) - betaln(a, b)
+    ended = np.where(counts > 0, 1 / np.where(counts > 0, b + counts - 1, 1.0), 0.0)
+    gone = np.bincount(place, weights=weight * share)
+    gradient = np.array(
         [
-            psi(r + x) - psi(r) + np.log(alpha)
-            - (1 - share) * np.log(alpha + age) - share * np.log(alpha + t_x),
-            r / alpha - (r + x) * ((1 - share) / (alpha + age) + share / (alpha + t_x)),
-            psi(a + b) - psi(a + b + x) + share / a,
-            psi(b + x) - psi(a + b + x) - psi(b) + psi(a + b) - share * ended,
-        ]
-    )  # fmt: skip
-    return float(value @ weight), (gradient @ weight) * np.exp(point)
-
-
-def _log_likelihood_lasting(
-    point: np.ndarray, x: np.ndarray, age: np.ndarray, weight: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The limit a -> 0: a gamma mixture of Poisson processes that never end."""
-    r, alpha = np.exp(point)
-    value = gammaln(r + x) - gammaln(r) + r * np.log(alpha) - (r + x) * np.log(alpha + age)
-    gradient = np.stack(
-        [
-            psi(r + x) - psi(r) + np.log(alpha) - np.log(alpha + age),
-            r / alpha - (r + x) / (alpha + age),
+            totals @ (psi(r + counts) - psi(r) + np.log(alpha))
+            - weight @ ((1 - share) * log_age + share * log_recency),
+            customers * r / alpha
+            - weight @ ((r + x) * ((1 - share) / (alpha + data.age) + share / (alpha + data.recency))),
+            totals @ (psi(a + b) - psi(a + b + counts)) + gone.sum() / a,
+            totals @ (psi(b + counts) - psi(a + b + counts) - psi(b) + psi(a + b)) - gone @ ended,
         ]
     )
-    return float(value @ weight), (gradient @ weight) * np.exp(point)
+    return float(totals @ lasting + weight @ either), gradient * np.exp(point)

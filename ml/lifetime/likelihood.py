@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+if TYPE_CHECKING:
+    from ml.lifetime.histories import Histories
+
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+FIRST_LOOK = 20_000
+"""Every start runs on no more customers than this; the best answer is then taken on to all of them."""
 
 EDGE = 0.01
 """A log parameter this close to its bound counts as being on it."""
@@ -35,6 +42,30 @@ def maximise(objective: Objective, starts: Sequence[Sequence[float]], bounds: Se
     """
     with threadpool_limits(limits=1):
         return _maximise(objective, starts, bounds)
+
+
+def maximise_on_many(
+    objective: Callable[[Histories], Objective],
+    histories: Histories,
+    starts: Sequence[Sequence[float]],
+    bounds: Sequence[tuple[float, float]],
+) -> Maximum:
+    """Maximise over customers' histories: the starts on a sample of a large shop, and from there on all of them."""
+    few = histories.sample(FIRST_LOOK)
+    found = maximise(objective(few), starts, bounds)
+    if few is histories:
+        return found
+    return maximise(objective(histories), (found.parameters,), bounds)
+
+
+def edges(maximum: Maximum, names: Sequence[str], bounds: Sequence[tuple[float, float]], *more: str) -> str | None:
+    """The parameters that lie on a bound, as text such as ``a -> 0``; None where all are inside."""
+    found = list(more)
+    for index in maximum.on_bound:
+        low, high = bounds[index]
+        nearer_low = maximum.parameters[index] < np.sqrt(low * high)
+        found.append(f"{names[index]} -> {'0' if nearer_low else 'infinity'}")
+    return ", ".join(found) or None
 
 
 def _maximise(
