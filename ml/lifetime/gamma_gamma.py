@@ -17,6 +17,9 @@ PARAMETERS = ("p", "q", "v")
 BOUNDS = ((1e-3, 1e5), (1e-3, 1e4), (1e-6, 1e6))
 STARTS = ((2.0, 2.0, 0.5), (6.0, 4.0, 0.5), (0.5, 5.0, 5.0))
 
+LEAST_TAIL = 0.25
+"""How far above two, where a variance becomes infinite, the shape of a customer's spend is kept for intervals."""
+
 
 @dataclass(frozen=True)
 class GammaGamma:
@@ -42,6 +45,18 @@ class GammaGamma:
         """
         seen = self.p * np.asarray(purchases, dtype=float)
         return self.p * self.v / (seen + self.q - 1) + seen / (seen + self.q - 1) * np.asarray(mean_spend, float)
+
+    def second_moments(self, purchases: np.ndarray, mean_spend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """E[z^2] of a customer's next purchase, and E[z z'] of two of them.
+
+        Given what was observed, nu is gamma(q + p x, v + x times the mean). Where E[nu^-2] is infinite (heavy
+        tails and nothing observed) it is taken at the shape ``2 + LEAST_TAIL``.
+        """
+        seen = np.asarray(purchases, dtype=float)
+        shape = np.maximum(self.q + self.p * seen, 2 + LEAST_TAIL)
+        rate = self.v + seen * np.asarray(mean_spend, dtype=float)
+        inverse = rate**2 / ((shape - 1) * (shape - 2))
+        return self.p * (self.p + 1) * inverse, self.p**2 * inverse
 
 
 def fit(purchases: np.ndarray, mean_spend: np.ndarray) -> GammaGamma:

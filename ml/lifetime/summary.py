@@ -20,10 +20,8 @@ def summarise(orders: pd.DataFrame, *, until: date) -> pd.DataFrame:
     (weeks from the first purchase to the last one, and to ``until``), ``repeat_spend`` (mean value of the
     repeat purchases, 0 without any), ``mean_spend`` (mean value of all purchases).
     """
-    data = _days(orders)
     end = pd.Timestamp(until)
-    data = data[data["day"] <= end]
-    days = data.groupby(["customer_id", "day"], sort=True, as_index=False)["amount"].sum()
+    days = purchase_days(orders, until=until)
     customers = days.groupby("customer_id", sort=True)
     first, last, count = customers["day"].min(), customers["day"].max(), customers.size()
     total = customers["amount"].sum()
@@ -41,6 +39,13 @@ def summarise(orders: pd.DataFrame, *, until: date) -> pd.DataFrame:
         },
         columns=list(COLUMNS),
     )
+
+
+def purchase_days(orders: pd.DataFrame, *, until: date) -> pd.DataFrame:
+    """``customer_id``, ``day`` and ``amount`` of every day on which a customer ordered by ``until``, in this order."""
+    data = _days(orders)
+    data = data[data["day"] <= pd.Timestamp(until)]
+    return data.groupby(["customer_id", "day"], sort=True, as_index=False)["amount"].sum()
 
 
 def actual(orders: pd.DataFrame, *, after: date, until: date) -> pd.DataFrame:

@@ -1,29 +1,39 @@
 """Customer lifetime value: what each customer is expected to spend in the next ``horizon_days``.
 
-BG/NBD says how many purchases to expect, Gamma-Gamma what one is worth; their product is the score. With fewer
-repeat customers than ``minimum_repeat_customers`` both give way to pooled means, and the metrics say so.
+BG/NBD or Pareto/NBD says how many purchases to expect, Gamma-Gamma what one is worth; boosted trees, taught on past
+snapshots, correct their product where that has proved to help. Which of them serve is chosen on a window earlier
+than the one they are measured on. With fewer repeat customers than ``minimum_repeat_customers`` pooled means stand
+in, and the metrics say so. A purchase, and an expected order, is a day with one or more orders, as in the papers.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
 from ml import files
-from ml.frames import tiers
-from ml.lifetime import bg_nbd, gamma_gamma
-from ml.lifetime.bg_nbd import BgNbd
-from ml.lifetime.gamma_gamma import GammaGamma
-from ml.lifetime.simple import PooledRate, PooledSpend, pooled_rate, pooled_spend
+from ml.lifetime import boosted, choose, drivers, measure, probability
+from ml.lifetime.intervals import purchase_quantile, value_quantile
+from ml.lifetime.measure import quality
+from ml.lifetime.probability import Probability
 from ml.lifetime.summary import DAYS_A_WEEK, actual, summarise
-from ml.spec import Frames, Metrics, ModelSettings, ModelSpec, Trained
+from ml.spec import Frames, Metrics, ModelSettings, ModelSpec, Scores, Tiers, Trained
+
+if TYPE_CHECKING:
+    from xgboost import Booster
+
+HORIZONS = (30, 90, 365)
+LOW, HIGH = 0.1, 0.9
+"""The ends of an interval of 80 %."""
+TRACKED = 13
+"""Points of the plot of cumulative purchases."""
 
 
 class Settings(ModelSettings):
@@ -34,8 +44,12 @@ class Settings(ModelSettings):
     high_share: float = Field(default=0.2, gt=0, lt=1, description="the best customers, tier high")
     medium_share: float = Field(default=0.3, gt=0, lt=1, description="the next ones, tier medium; the rest is low")
     minimum_repeat_customers: int = Field(default=50, ge=3, description="with fewer, pooled means stand in")
-    spend_observations: Literal["every", "repeat"] = Field(
-        default="every",
+    minimum_buyers: int = Field(default=500, ge=50, description="in past snapshots; with fewer, no boosted trees")
+    purchase_model: Literal["auto", "bg_nbd", "pareto_nbd"] = Field(
+        default="auto", description="auto: the better one on the validation window"
+    )
+    spend_observations: Literal["auto", "every", "repeat"] = Field(
+        default="auto",
         description="values that Gamma-Gamma sees: of every purchase, or of repeat purchases as in the paper",
     )
 
@@ -49,139 +63,218 @@ class Settings(ModelSettings):
 
 @dataclass(frozen=True)
 class LifetimeValue:
-    """The two fitted parts and the settings that they are applied with."""
+    """The fitted parts, and what they are applied with.
 
-    purchases: BgNbd | PooledRate
-    spend: GammaGamma | PooledSpend
+    ``weight``: of the trees; ``window``: the days ahead that they were taught on. ``typical``: the customer whom
+    reasons compare with; ``importance``: the inputs' shares of the distance from that customer.
+    """
+
+    probability: Probability
+    booster: Booster | None
+    weight: float
+    window: int
+    typical: Mapping[str, float]
+    importance: Mapping[str, float]
     settings: Settings
 
-    def expected(self, summary: pd.DataFrame, days: int) -> pd.DataFrame:
-        """Purchases and value that each customer of a summary is expected to bring in the next ``days``."""
-        count = self.purchases.expected_purchases(summary, days / DAYS_A_WEEK)
-        each = self.spend.expected_spend(*_observed(summary, self.settings))
-        return pd.DataFrame({"purchases": count, "value": count * each}, index=summary["customer_id"])
+    def factor(self, orders: pd.DataFrame, summary: pd.DataFrame, cut: date) -> np.ndarray:
+        """By how much the trees correct each customer's expected value, over any horizon; 1 without trees."""
+        if self.booster is None:
+            return np.ones(len(summary))
+        table = boosted.inputs(orders, summary, cut, self.probability, self.window)
+        return 1 - self.weight + self.weight * boosted.factors(self.booster, table)
 
 
 def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Trained:
-    """Fit on all orders up to ``as_of``; measured by fitting without the last ``holdout_days`` and predicting them.
+    """Fit on all orders up to ``as_of``; measured by doing the same without the last ``holdout_days``.
 
-    Reads ``customer_orders`` (``customer_id``, ``order_date``, ``net_amount``). The fit has no chance in it, so
-    ``seed`` changes nothing.
+    Reads ``customer_orders`` (``customer_id``, ``order_date``, ``net_amount``). ``seed`` is the trees' alone.
     """
-    del seed
-    orders = frames["customer_orders"]
+    orders = _orders(frames)
     summary = summarise(orders, until=as_of.date())
-    fitted, reason = _fit(summary, settings)
+    fitted, found = _fit(orders, as_of.date(), settings, seed)
     metrics: Metrics = {
         "customers": len(summary),
         "repeat_customers": int((summary["purchases"] > 0).sum()),
         "horizon_days": settings.horizon_days,
-        "fallback": reason,
-        **_parameters(fitted),
+        "orders_a_purchase": _orders_a_purchase(orders, summary, as_of.date()),
+        "fallback": found.fallback,
+        **found.metrics,
+        **probability.parameters(fitted.probability),
     }
     repeat = summary[summary["purchases"] > 0]
-    metrics["frequency_spend_correlation"] = _correlation(repeat["purchases"], repeat["repeat_spend"])
+    metrics["frequency_spend_correlation"] = measure.correlation(repeat["purchases"], repeat["repeat_spend"])
     cut, why_not = _holdout_start(orders, as_of.date(), settings)
     if cut is None:
         return Trained(fitted, {**metrics, **_unmeasured(settings, why_not)})
-    earlier, _ = _fit(summarise(orders, until=cut), settings)
-    return Trained(fitted, {**metrics, **_holdout(earlier, orders, cut, as_of.date())})
+    earlier, earlier_found = _fit(orders[_days(orders) <= pd.Timestamp(cut)], cut, settings, seed)
+    held_out = _predicted(earlier, orders, cut, as_of.date())
+    metrics |= _measured(earlier, held_out, settings)
+    metrics |= {f"holdout_{name}": earlier_found.metrics[name] for name in ("boosted_weight", "boosted_missing")}
+    tracking = _tracking(earlier, orders, cut, as_of.date())
+    return Trained(fitted, metrics, held_out, measure.curves(held_out, tracking))
 
 
 def evaluate(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> Metrics:
     """How well a version, as it is, predicts the last ``holdout_days`` before ``as_of`` from what came before."""
-    orders = frames["customer_orders"]
-    cut, why_not = _holdout_start(orders, as_of.date(), fitted.settings)
-    if cut is None:
-        return _unmeasured(fitted.settings, why_not)
-    return _holdout(fitted, orders, cut, as_of.date())
+    held_out = holdout(fitted, frames, as_of)
+    if held_out is None:
+        return _unmeasured(fitted.settings, _holdout_start(_orders(frames), as_of.date(), fitted.settings)[1])
+    return _measured(fitted, held_out, fitted.settings)
 
 
-def score(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> pd.DataFrame:
-    """One row per customer with an order: the expected value in the currency of the orders, and its tier."""
-    summary = summarise(frames["customer_orders"], until=as_of.date())
-    settings = fitted.settings
-    value = fitted.expected(summary, settings.horizon_days)["value"].to_numpy()
-    result = pd.DataFrame({"customer_id": summary["customer_id"], "score": np.round(value, 6)})
-    shares = {"high": settings.high_share, "medium": settings.medium_share}
-    result["tier"] = tiers(result["customer_id"], result["score"], shares, rest="low")
+def holdout(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> pd.DataFrame | None:
+    """What a version says of the last ``holdout_days`` before ``as_of``, from what came before, and what happened.
+
+    One row per customer who had ordered by then: ``truth`` and ``prediction`` (value), ``purchases`` and
+    ``expected_purchases``, the same of the naive baseline and of the probability model alone, and the interval.
+    """
+    orders = _orders(frames)
+    cut, _ = _holdout_start(orders, as_of.date(), fitted.settings)
+    return None if cut is None else _predicted(fitted, orders, cut, as_of.date())
+
+
+def score(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> Scores:
+    """One row per customer with an order: the expected value in the currency of the orders, and its details.
+
+    ``expected_orders_<days>d`` counts days with an order. Each has its interval, ``_low`` to ``_high``: one
+    customer in ten, at most, ends below it, and one in ten above. ``probability_alive`` is the chance that the
+    customer has not left for good.
+    """
+    orders, cut = _orders(frames), as_of.date()
+    summary = summarise(orders, until=cut)
+    model, horizon = fitted.probability, fitted.settings.horizon_days
+    factor = fitted.factor(orders, summary, cut)
+    alive, spend = model.probability_alive(summary), model.expected_spend(summary)
+    square, pair = model.second_moments(summary)
+    days = tuple(dict.fromkeys((*HORIZONS, horizon)))
+    outlooks = dict(zip(days, model.outlook(summary, days), strict=True))
+    value = outlooks[horizon].expected * spend * factor
+    rows = {"customer_id": summary["customer_id"], "score": np.round(value, 6)}
+    table = drivers.parts(outlooks[horizon].expected, alive, spend, factor)
+    rows["reasons"] = drivers.reasons(table, fitted.typical, summary)
+    rows["probability_alive"] = np.round(alive, 6)
+    for each in HORIZONS:
+        outlook = outlooks[each]
+        rows[f"expected_orders_{each}d"] = np.round(outlook.expected, 6)
+        rows[f"expected_value_{each}d"] = np.round(outlook.expected * spend * factor, 6)
+        for end, share in (("low", LOW), ("high", HIGH)):
+            rows[f"expected_orders_{each}d_{end}"] = purchase_quantile(outlook, share)
+            at = value_quantile(outlook, spend, square, pair, share) * factor
+            rows[f"expected_value_{each}d_{end}"] = np.round(at, 6)
+    return Scores(pd.DataFrame(rows))
+
+
+def tiers(fitted: LifetimeValue) -> Tiers:
+    """High and medium by the configured shares; everybody else is low."""
+    return Tiers({"high": fitted.settings.high_share, "medium": fitted.settings.medium_share}, rest="low")
+
+
+def inputs(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> pd.DataFrame:
+    """What the models read of each customer: counts, days, and money in mean values of a purchase.
+
+    Without the age of a customer and without what was not known: both grow with time alone.
+    """
+    orders, cut = _orders(frames), as_of.date()
+    summary = summarise(orders, until=cut)
+    table = boosted.inputs(orders, summary, cut, fitted.probability, fitted.window)
+    result = table.drop(columns=["age_days"])
+    result.insert(0, "customer_id", summary["customer_id"].to_numpy())
     return result
 
 
+def outcomes(fitted: LifetimeValue, frames: Frames, scored_as_of: datetime, as_of: datetime) -> pd.DataFrame | None:
+    """What customers spent in the horizon after they were scored; None until all of it has passed."""
+    start = scored_as_of.date()
+    end = start + timedelta(days=fitted.settings.horizon_days)
+    if end > as_of.date():
+        return None
+    orders = _orders(frames)
+    known = summarise(orders, until=start)["customer_id"]
+    truth = actual(orders, after=start, until=end).reindex(known)["value"].fillna(0.0)
+    return pd.DataFrame({"customer_id": known.to_numpy(), "truth": truth.to_numpy()})
+
+
+def importance(fitted: LifetimeValue) -> Mapping[str, float]:
+    """Each input's share of what tells customers apart: by the parts of the score, and by the trees' gain in theirs."""
+    return fitted.importance
+
+
 def dump(fitted: LifetimeValue) -> dict[str, bytes]:
-    """One JSON file: settings, and the parameters to ten digits (more would depend on the machine)."""
-    return {
-        "parameters.json": files.json_bytes(
-            {
-                "purchases": _dump_part(fitted.purchases),
-                "spend": _dump_part(fitted.spend),
-                "settings": fitted.settings.model_dump(mode="json"),
-            }
-        )
+    """JSON with settings and parameters, and the trees in XGBoost's own format where they have a weight."""
+    content = {
+        **probability.dump(fitted.probability),
+        "weight": fitted.weight,
+        "window": fitted.window,
+        "typical": dict(fitted.typical),
+        "importance": dict(fitted.importance),
+        "settings": fitted.settings.model_dump(mode="json"),
     }
+    artefact = {"parameters.json": files.json_bytes(content)}
+    if fitted.booster is not None:
+        artefact["booster.ubj"] = bytes(fitted.booster.save_raw("ubj"))
+    return artefact
 
 
 def load(artefact: Mapping[str, bytes]) -> LifetimeValue:
     """The inverse of :func:`dump`."""
     content = json.loads(artefact["parameters.json"])
+    booster = None
+    if "booster.ubj" in artefact:
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": 1})
+        booster.load_model(bytearray(artefact["booster.ubj"]))
     return LifetimeValue(
-        _load_part(content["purchases"]), _load_part(content["spend"]), Settings.model_validate(content["settings"])
+        probability.load(content),
+        booster,
+        content["weight"],
+        content["window"],
+        content["typical"],
+        content["importance"],
+        Settings.model_validate(content["settings"]),
     )
 
 
-_PARTS = {"bg_nbd": BgNbd, "pooled_rate": PooledRate, "gamma_gamma": GammaGamma, "pooled_spend": PooledSpend}
+def _orders(frames: Frames) -> pd.DataFrame:
+    return frames["customer_orders"]
 
 
-def _name(part: Any) -> str:
-    return next(name for name, kind in _PARTS.items() if isinstance(part, kind))
+def _days(orders: pd.DataFrame) -> pd.Series:
+    return pd.to_datetime(orders["order_date"]).dt.normalize()
 
 
-def _dump_part(part: Any) -> dict[str, Any]:
-    values = {key: float(f"{value:.10g}") if isinstance(value, float) else value for key, value in asdict(part).items()}
-    return {"model": _name(part), **values}
+def _fit(orders: pd.DataFrame, until: date, settings: Settings, seed: int) -> tuple[LifetimeValue, choose.Fitted]:
+    """The whole procedure on what was known at the end of a day: choose, fit, and describe the typical customer."""
+    candidates = choose.Candidates(
+        settings.purchase_model,
+        settings.spend_observations,
+        settings.minimum_repeat_customers,
+        settings.minimum_buyers,
+    )
+    found = choose.fit(orders, until, settings.horizon_days, candidates, seed)
+    bare = LifetimeValue(found.probability, found.booster, found.weight, found.window, {}, {}, settings)
+    summary = summarise(orders, until=until)
+    table = drivers.parts(
+        found.probability.expected_purchases(summary, settings.horizon_days),
+        found.probability.probability_alive(summary),
+        found.probability.expected_spend(summary),
+        bare.factor(orders, summary, until),
+    )
+    typical = drivers.typical(table)
+    shares = drivers.shares(table, typical)
+    learned = shares.pop("trend", 0.0)
+    for name, gain in (boosted.gains(found.booster) if found.booster is not None else {}).items():
+        shares[name] = shares.get(name, 0.0) + learned * gain
+    rounded = {name: float(f"{share:.10g}") for name, share in shares.items()}
+    fitted = LifetimeValue(found.probability, found.booster, found.weight, found.window, typical, rounded, settings)
+    return fitted, found
 
 
-def _load_part(content: dict[str, Any]) -> Any:
-    values = dict(content)
-    return _PARTS[values.pop("model")](**values)
-
-
-def _observed(summary: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """The number of purchases whose value is known, and their mean."""
-    if settings.spend_observations == "repeat":
-        return summary["purchases"].to_numpy(dtype=float), summary["repeat_spend"].to_numpy()
-    return summary["purchases"].to_numpy(dtype=float) + 1, summary["mean_spend"].to_numpy()
-
-
-def _fit(summary: pd.DataFrame, settings: Settings) -> tuple[LifetimeValue, str | None]:
-    count, mean = _observed(summary, settings)
-    simple = LifetimeValue(pooled_rate(summary), pooled_spend(count, mean), settings)
-    repeating = int((summary["purchases"] > 0).sum())
-    if repeating < settings.minimum_repeat_customers:
-        return simple, (
-            f"pooled means: {repeating} customers bought again, at least"
-            f" {settings.minimum_repeat_customers} are needed for BG/NBD and Gamma-Gamma"
-        )
-    purchases, spend, reasons = bg_nbd.fit(summary), simple.spend, []
-    if not purchases.converged:
-        purchases = simple.purchases
-        reasons.append("pooled purchase rate: the BG/NBD fit did not converge")
-    known = (count > 0) & (mean > 0)
-    if known.sum() < settings.minimum_repeat_customers:
-        reasons.append(f"pooled spend: {int(known.sum())} customers have a purchase of positive value")
-    else:
-        spend = gamma_gamma.fit(count[known], mean[known])
-        if not spend.converged or spend.q <= 1:
-            spend = simple.spend
-            reasons.append("pooled spend: the Gamma-Gamma fit has no finite population mean (q <= 1)")
-    return LifetimeValue(purchases, spend, settings), "; ".join(reasons) or None
-
-
-def _parameters(fitted: LifetimeValue) -> Metrics:
-    metrics: Metrics = {"purchase_model": _name(fitted.purchases), "spend_model": _name(fitted.spend)}
-    for prefix, part in (("purchase", fitted.purchases), ("spend", fitted.spend)):
-        metrics |= {f"{prefix}_{key}": value for key, value in asdict(part).items()}
-    return metrics
+def _orders_a_purchase(orders: pd.DataFrame, summary: pd.DataFrame, until: date) -> float | None:
+    """How many orders a purchase, a day with orders, has on average: what turns expected purchases into orders."""
+    purchases = int(summary["purchases"].sum()) + len(summary)
+    return int((_days(orders) <= pd.Timestamp(until)).sum()) / purchases if purchases else None
 
 
 def _holdout_start(orders: pd.DataFrame, end: date, settings: Settings) -> tuple[date | None, str]:
@@ -202,43 +295,59 @@ def _unmeasured(settings: Settings, reason: str) -> Metrics:
     return {"holdout_days": settings.holdout_days, "holdout_missing": reason, "holdout_rank_correlation": None}
 
 
-def _holdout(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> Metrics:
-    """Expected against actual on the days after ``cut``, for the model and for a naive baseline.
+def _measured(fitted: LifetimeValue, held_out: pd.DataFrame, settings: Settings) -> Metrics:
+    name = probability.name(fitted.probability.purchases)
+    return {"holdout_days": settings.holdout_days, "holdout_purchase_model": name, **measure.metrics(held_out)}
 
-    The baseline goes on as before: a customer's own rate of repeat purchases, times the own mean spend.
-    Calibration is expected over actual of all customers together; 1 is right.
-    """
+
+def _predicted(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
     days = (end - cut).days
-    summary = summarise(orders, until=cut)
-    expected = fitted.expected(summary, days)
-    truth = actual(orders, after=cut, until=end).reindex(expected.index).fillna(0.0)
+    before = orders[_days(orders) <= pd.Timestamp(cut)]
+    summary = summarise(before, until=cut)
+    truth = actual(orders, after=cut, until=end).reindex(summary["customer_id"]).fillna(0.0)
+    model = fitted.probability
+    (outlook,) = model.outlook(summary, (days,))
+    spend, factor = model.expected_spend(summary), fitted.factor(before, summary, cut)
+    square, pair = model.second_moments(summary)
     age = summary["age"].to_numpy()
-    rate = summary["purchases"].to_numpy() / np.where(age > 0, age, 1.0)
-    naive = pd.DataFrame({"purchases": rate * days / DAYS_A_WEEK}, index=expected.index)
-    naive["value"] = naive["purchases"] * summary["mean_spend"].to_numpy()
-    metrics: Metrics = {
-        "holdout_days": days,
-        "holdout_customers": len(summary),
-        "holdout_purchase_model": _name(fitted.purchases),
-        "holdout_rank_correlation": _correlation(expected["value"].rank(), truth["value"].rank()),
-        "holdout_rank_correlation_naive": _correlation(naive["value"].rank(), truth["value"].rank()),
+    own_rate = summary["purchases"].to_numpy() / np.where(age > 0, age, 1.0) * days / DAYS_A_WEEK
+    columns = {
+        "customer_id": summary["customer_id"].to_numpy(),
+        "truth": truth["value"].to_numpy(),
+        "prediction": outlook.expected * spend * factor,
+        "prediction_probability": outlook.expected * spend,
+        "prediction_naive": own_rate * summary["mean_spend"].to_numpy(),
+        "purchases": truth["purchases"].to_numpy(),
+        "expected_purchases": outlook.expected,
+        "expected_purchases_naive": own_rate,
+        "high_purchases": purchase_quantile(outlook, HIGH),
     }
-    for what in ("purchases", "value"):
-        for suffix, guess in (("", expected[what]), ("_naive", naive[what])):
-            error = (guess - truth[what]).to_numpy()
-            total = float(truth[what].sum())
-            metrics[f"holdout_{what}_mae{suffix}"] = float(np.abs(error).mean())
-            metrics[f"holdout_{what}_rmse{suffix}"] = float(np.sqrt((error**2).mean()))
-            metrics[f"holdout_{what}_correlation{suffix}"] = _correlation(guess, truth[what])
-            metrics[f"holdout_{what}_calibration{suffix}"] = float(guess.sum()) / total if total > 0 else None
-    return metrics
+    for end_name, share in (("low", LOW), ("high", HIGH)):
+        columns[end_name] = value_quantile(outlook, spend, square, pair, share) * factor
+    return pd.DataFrame(columns)
 
 
-def _correlation(one: pd.Series, other: pd.Series) -> float | None:
-    """Pearson's correlation, or None where one of the two does not vary."""
-    if len(one) < 3 or one.nunique() < 2 or other.nunique() < 2:
-        return None
-    return float(np.corrcoef(one.to_numpy(dtype=float), other.to_numpy(dtype=float))[0, 1])
+def _tracking(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
+    """Purchases of customers known at the cut, expected and actual, up to some weeks after it."""
+    weeks = (end - cut).days // 7
+    summary = summarise(orders, until=cut)
+    points = np.unique(np.round(np.linspace(1, max(weeks, 1), min(TRACKED, max(weeks, 1)))).astype(int))
+    after = _days_after(orders, summary, cut)
+    return pd.DataFrame(
+        {
+            "week": points,
+            "expected": [float(fitted.probability.expected_purchases(summary, int(week) * 7).sum()) for week in points],
+            "actual": [int((after <= week * 7).sum()) for week in points],
+        }
+    )
+
+
+def _days_after(orders: pd.DataFrame, summary: pd.DataFrame, cut: date) -> np.ndarray:
+    """The days after the cut of every purchase by a customer of the summary."""
+    pairs = pd.DataFrame({"customer_id": orders["customer_id"].to_numpy(), "day": _days(orders).to_numpy()})
+    pairs = pairs.drop_duplicates()
+    days = (pairs["day"] - pd.Timestamp(cut)).dt.days
+    return days[(days > 0) & pairs["customer_id"].isin(summary["customer_id"])].to_numpy()
 
 
 MODEL = ModelSpec(
@@ -250,4 +359,10 @@ MODEL = ModelSpec(
     score=score,
     dump=dump,
     load=load,
+    holdout=holdout,
+    quality=quality,
+    tiers=tiers,
+    inputs=inputs,
+    outcomes=outcomes,
+    importance=importance,
 )

@@ -1,0 +1,203 @@
+"""Which models serve, decided on a window of the past that is earlier than everything they are measured on.
+
+The window is the end of the history that is given, as long as the horizon or as a third of the history. The
+purchase model and the values that the spend model sees are those with the least deviance on it; trees get the
+weight with the least deviance, and only where they are better than the probability model beyond chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.special import xlogy
+
+from ml.lifetime import boosted, probability
+from ml.lifetime.boosted import Snapshot
+from ml.lifetime.probability import FITS, Observations, Probability, PurchaseModel, observed
+from ml.lifetime.simple import PooledRate
+from ml.lifetime.summary import actual, summarise
+
+if TYPE_CHECKING:
+    from xgboost import Booster
+
+    from ml.spec import Metrics
+
+LEAST_WINDOW = 14
+SNAPSHOTS = 4
+"""Trees learn from at most so many past snapshots, half a window apart."""
+CUSTOMERS = 200_000
+"""Trees learn from at most so many customers of a snapshot, evenly spaced in the order of their ids."""
+WEIGHTS = np.round(np.arange(0.1, 1.01, 0.1), 1)
+SURE = 1.645
+"""The trees' gain must exceed so many of its standard errors: one-sided 95 %."""
+
+NOTHING_LEARNED = "no weight to the boosted trees: "
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What may be chosen from; ``auto`` is everything."""
+
+    purchase_model: Literal["auto", "bg_nbd", "pareto_nbd"]
+    observations: Literal["auto", "every", "repeat"]
+    minimum_repeat_customers: int
+    minimum_buyers: int
+
+    @property
+    def purchase_models(self) -> tuple[PurchaseModel, ...]:
+        return ("bg_nbd", "pareto_nbd") if self.purchase_model == "auto" else (self.purchase_model,)
+
+    @property
+    def spends(self) -> tuple[Observations, ...]:
+        return ("every", "repeat") if self.observations == "auto" else (self.observations,)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The models that serve, and what was found on the way. ``booster`` is None where its weight is zero."""
+
+    probability: Probability
+    fallback: str | None
+    booster: Booster | None
+    weight: float
+    window: int
+    metrics: Metrics
+
+
+def fit(orders: pd.DataFrame, until: date, horizon: int, candidates: Candidates, seed: int) -> Fitted:
+    """Choose on the last window before ``until``, then fit what was chosen on everything up to ``until``."""
+    days = _window(orders, until, horizon)
+    least = candidates.minimum_repeat_customers
+    model, observations = candidates.purchase_models[0], candidates.spends[0]
+    metrics: Metrics = {"validation_days": days or None, "boosted_weight": 0.0}
+    weight, why = 0.0, NOTHING_LEARNED + "too short a history to choose on"
+    if days:
+        cut = until - timedelta(days=days)
+        summary, truth = _before_and_after(orders, cut, days)
+        model, observations, found = _purchases_and_spend(summary, truth, days, candidates)
+        metrics |= found
+        weight, why, found = _weight(orders, cut, days, model, observations, candidates, seed)
+        metrics |= found
+    fitted, fallback = probability.fit(summarise(orders, until=until), model, observations, least)
+    booster = None
+    if weight > 0 and not isinstance(fitted.purchases, PooledRate):
+        booster = boosted.fit(_snapshots(orders, until, days, model, observations, least), seed)
+        metrics["boosted_weight"] = weight
+    metrics["boosted_missing"] = None if booster is not None else why
+    return Fitted(fitted, fallback, booster, weight if booster is not None else 0.0, days or horizon, metrics)
+
+
+def _window(orders: pd.DataFrame, until: date, horizon: int) -> int:
+    """The days of the window, 0 where the history is too short for one."""
+    if orders.empty:
+        return 0
+    history = (until - pd.to_datetime(orders["order_date"]).min().date()).days
+    days = min(horizon, history // 3)
+    return days if days >= LEAST_WINDOW else 0
+
+
+def _before_and_after(orders: pd.DataFrame, cut: date, days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    summary = summarise(orders, until=cut)
+    truth = actual(orders, after=cut, until=cut + timedelta(days=days))
+    return summary, truth.reindex(summary["customer_id"]).fillna(0.0)
+
+
+def _purchases_and_spend(
+    summary: pd.DataFrame, truth: pd.DataFrame, days: int, candidates: Candidates
+) -> tuple[PurchaseModel, Observations, Metrics]:
+    """The candidates with the least deviance on the window; the first ones where too little was known by then."""
+    model, observations = candidates.purchase_models[0], candidates.spends[0]
+    least, metrics = candidates.minimum_repeat_customers, {}
+    if int((summary["purchases"] > 0).sum()) < least:
+        return model, observations, metrics
+    expected = {}
+    for name in candidates.purchase_models:
+        found = FITS[name](summary)
+        if found.converged:
+            expected[name] = found.expected_purchases(summary, days / probability.DAYS_A_WEEK)
+            metrics[f"validation_purchases_deviance_{name}"] = _poisson(truth["purchases"].to_numpy(), expected[name])
+    if not expected:
+        return model, observations, metrics
+    model = min(expected, key=lambda name: metrics[f"validation_purchases_deviance_{name}"])
+    losses = {}
+    for name in candidates.spends:
+        spend, reason = probability.fit_spend(summary, name, least)
+        if reason is None:
+            each = spend.expected_spend(*observed(summary, name))
+            unit = float(summary["mean_spend"].mean()) or 1.0
+            losses[name] = float(boosted.deviances(truth["value"].to_numpy(), expected[model] * each, unit).mean())
+            metrics[f"validation_value_deviance_{name}"] = losses[name]
+    return model, min(losses, key=losses.get) if losses else observations, metrics
+
+
+def _poisson(truth: np.ndarray, expected: np.ndarray) -> float:
+    """The mean Poisson deviance: least for the true mean, and less swayed by heavy buyers than a squared error."""
+    mu = np.maximum(expected, 1e-9)
+    return float(np.mean(2 * (xlogy(truth, truth / mu) - truth + mu)))
+
+
+def _snapshots(
+    orders: pd.DataFrame, until: date, days: int, model: PurchaseModel, observations: Observations, least: int
+) -> list[Snapshot]:
+    """Past snapshots whose outcomes are known at ``until``, the latest first, each with as much history before it."""
+    first = pd.to_datetime(orders["order_date"]).min().date()
+    found = []
+    for number in range(SNAPSHOTS):
+        cut = until - timedelta(days=days + number * max(days // 2, 1))
+        if (cut - first).days < days:
+            break
+        snapshot = _snapshot(orders, cut, days, model, observations, least)
+        if snapshot is not None:
+            found.append(snapshot)
+    return found
+
+
+def _snapshot(
+    orders: pd.DataFrame, cut: date, days: int, model: PurchaseModel, observations: Observations, least: int
+) -> Snapshot | None:
+    summary, truth = _before_and_after(orders, cut, days)
+    fitted, _ = probability.fit(summary, model, observations, least)
+    if isinstance(fitted.purchases, PooledRate):
+        return None
+    table = boosted.inputs(orders, summary, cut, fitted, days)
+    kept = slice(None, None, -(-len(summary) // CUSTOMERS))
+    expected, value = fitted.expected_value(summary, days), truth["value"].to_numpy()
+    return Snapshot(table.iloc[kept], expected[kept], value[kept], boosted.money_unit(fitted))
+
+
+def _weight(
+    orders: pd.DataFrame,
+    cut: date,
+    days: int,
+    model: PurchaseModel,
+    observations: Observations,
+    candidates: Candidates,
+    seed: int,
+) -> tuple[float, str, Metrics]:
+    """The trees' weight, the reason where it is zero, and the deviances of both on the window after ``cut``."""
+    least = candidates.minimum_repeat_customers
+    past = _snapshots(orders, cut, days, model, observations, least)
+    buyers = sum(int((each.truth > 0).sum()) for each in past)
+    if buyers < candidates.minimum_buyers:
+        return 0.0, f"{NOTHING_LEARNED}{buyers} buyers in past snapshots, {candidates.minimum_buyers} are needed", {}
+    now = _snapshot(orders, cut, days, model, observations, least)
+    factor = boosted.factors(boosted.fit(past, seed), now.inputs)
+    alone = boosted.deviances(now.truth, now.expected, now.unit)
+    blended = {
+        float(weight): boosted.deviances(now.truth, now.expected * (1 - weight + weight * factor), now.unit)
+        for weight in WEIGHTS
+    }
+    best = min(blended, key=lambda weight: blended[weight].mean())
+    gain = alone - blended[best]
+    metrics = {
+        "validation_value_deviance": float(alone.mean()),
+        "validation_value_deviance_blended": float(blended[best].mean()),
+    }
+    error = float(gain.std(ddof=1)) / np.sqrt(len(gain))
+    if not gain.mean() > SURE * error:
+        return 0.0, f"{NOTHING_LEARNED}not better than the probability model on the validation window", metrics
+    return best, "", metrics
