@@ -245,7 +245,7 @@ def score(fitted: Clusters, frames: Frames, as_of: datetime) -> Scores:
             "customer_id": buyers["customer_id"].to_numpy(),
             "score": np.round(confidence, 6),
             "tier": np.array(fitted.labels, dtype=object)[labels],
-            "reasons": reasons.explain(buyers[scaled], pull, fitted.quantiles, scaled),
+            "reasons": pd.Series(reasons.explain(buyers[scaled], pull, fitted.quantiles, scaled), dtype="str"),
             "cluster": np.array(fitted.numbers, dtype=np.int64)[labels],
             "distance": np.round(closest[:, 0], 6),
         }
@@ -296,4 +296,5 @@ MODEL = ModelSpec(
     load=load,
     inputs=inputs,
     importance=importance,
+    continues=True,
 )
