@@ -35,11 +35,9 @@ with DAG(
     doc_md=__doc__,
     **dag_defaults(Tag.MODELS, description="Score every customer with the champions, and watch them"),
 ):
-    pinned, scored, watched = models.pin_features(), [], []
-    for name in model_names():
-        scored.append(models.score.override(task_id=f"score_{name}")(name, pinned))
-        watched.append(models.watch.override(task_id=f"watch_{name}")(name, pinned))
-        scored[-1] >> watched[-1]
+    pinned = models.pin_features()
+    scored = [models.score.override(task_id=f"score_{name}")(name, pinned) for name in model_names()]
+    watched = models.watch(scored, pinned)
     watched >> models.announce_scores(scored)
     models.announce_roll_backs(watched)
     models.announce_degraded(watched)

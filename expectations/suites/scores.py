@@ -45,10 +45,12 @@ _EVERY_MODEL = [
 # A model that says the same of everybody says nothing.
 SCORES = [*_EVERY_MODEL, distinct("score", 2, minimum_rows=10)]
 
+# Except these: a small shop's customers are one cluster, without evidence nobody gains more than others by a mail, and
+# where nothing is missing nothing is filled in.
+MAY_BE_ALIKE = [*_EVERY_MODEL, distinct("score", 2, severity="warning", minimum_rows=10)]
+
 CUSTOMER_CLUSTERS = [
-    *_EVERY_MODEL,
-    # Except this one: a small shop's customers are one cluster, and all belong to it.
-    distinct("score", 2, severity="warning", minimum_rows=10),
+    *MAY_BE_ALIKE,
     # The confidence of the membership; the tier is the label of the cluster.
     between("score", 0, 1),
     distinct("tier", None, 12),
@@ -66,4 +68,6 @@ SCORE_SUITES: dict[str, list[Check]] = {
     "scores": SCORES,
     "score_customer_clusters": CUSTOMER_CLUSTERS,
     "score_customer_lifetime_value": CUSTOMER_LIFETIME_VALUE,
+    "score_uplift": MAY_BE_ALIKE,
+    "score_profile_imputation": MAY_BE_ALIKE,
 }

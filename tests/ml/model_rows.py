@@ -13,6 +13,10 @@ AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
 CATEGORIES = ("Garden", "Kitchen", "Toys", "Lamps")
 PRODUCTS = 60
 SUBJECTS = ("New this week", "10 % off, today only", "Have you seen these?", "★ For you")
+MEASURES = (
+    *("distinct_products", "distinct_categories", "items_per_order", "favourite_category_share"),
+    *("mobile_session_share", "web_sessions_90d", "product_views_90d", "emails_opened_90d", "emails_clicked_90d"),
+)
 IMPUTED = (
     "country_code",
     "time_zone",
@@ -72,6 +76,8 @@ def features_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> pd.DataFrame
         preferred_device=np.where(number % 2 == 0, "mobile", "desktop"),
         age_years=20 + number % 50,
         preferred_visit_hour=8 + number % 14,
+        average_order_value=data["monetary"] / data["frequency"].clip(lower=1),
+        **{name: (number * 7 + place) % 9 / 9 for place, name in enumerate(MEASURES)},
         **{f"is_{name}_imputed": ~known for name in IMPUTED},
     )
 

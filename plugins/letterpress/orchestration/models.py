@@ -116,15 +116,15 @@ def score(model: str, pinned: dict) -> dict:
     return {"model": model, "version": result.model_version, "rows": result.rows, "changed": result.changed}
 
 
-@task(trigger_rule="none_failed_min_one_success")
-def watch(model: str, pinned: dict) -> dict:
+@task(trigger_rule="none_failed")
+def watch(scored: list[dict], pinned: dict) -> list[dict]:
     """Drift, and quality on labels that have arrived; below its guardrail a version gives way to the one before."""
     from letterpress.warehouse import publish
-    from ml.errors import NoChampion
     from ml.monitor import watch as run
 
-    try:
-        with publish.lease(settings().published, "features", pinned["version"]) as folder:
+    watched = []
+    with publish.lease(settings().published, "features", pinned["version"]) as folder:
+        for model in [one["model"] for one in scored if one]:
             report = run(
                 model,
                 features=str(folder / "features"),
@@ -133,17 +133,18 @@ def watch(model: str, pinned: dict) -> dict:
                 registry_url=settings().stores,
                 scores=settings().scores,
             )
-    except NoChampion as error:
-        raise AirflowSkipException(str(error)) from None
-    level = logging.INFO if report["verdict"] == "fine" else logging.WARNING
-    log.log(level, "%s %s: %s: %s", model, report["model_version"], report["verdict"], report["reason"])
-    return {key: report[key] for key in ("model_name", "model_version", "verdict", "reason")}
+            level = logging.INFO if report["verdict"] == "fine" else logging.WARNING
+            log.log(level, "%s %s: %s: %s", model, report["model_version"], report["verdict"], report["reason"])
+            watched.append({key: report[key] for key in ("model_name", "model_version", "verdict", "reason")})
+    if not watched:
+        raise AirflowSkipException("no model has a champion yet")
+    return watched
 
 
 @task(outlets=[CHAMPIONS], trigger_rule="none_failed")
 def announce_roll_backs(watched: list[dict]) -> list[str]:
     """One asset event where a version gave way; the scores are made anew by the one that serves instead."""
-    back = [one["model_name"] for one in watched if one and one["verdict"] == "roll_back"]
+    back = [one["model_name"] for one in watched or () if one["verdict"] == "roll_back"]
     if not back:
         raise AirflowSkipException("no version was rolled back")
     get_current_context()["outlet_events"][CHAMPIONS].extra = {"rolled_back": back}
@@ -153,7 +154,7 @@ def announce_roll_backs(watched: list[dict]) -> list[str]:
 @task(outlets=[DEGRADED], trigger_rule="none_failed")
 def announce_degraded(watched: list[dict]) -> list[str]:
     """One asset event where a version should be trained anew."""
-    degraded = [one["model_name"] for one in watched if one and one["verdict"] in ("retrain", "roll_back")]
+    degraded = [one["model_name"] for one in watched or () if one["verdict"] in ("retrain", "roll_back")]
     if not degraded:
         raise AirflowSkipException("every version is fine")
     get_current_context()["outlet_events"][DEGRADED].extra = {"degraded": degraded}
