@@ -1,15 +1,18 @@
 """Which models serve, decided on a window of the past that is earlier than everything they are measured on.
 
 The window is the end of the history that is given, as long as the horizon or as a third of the history. The
-purchase model and the values that the spend model sees are those with the least deviance on it; trees get the
-weight with the least deviance, and only where they are better than the probability model beyond chance.
+purchase model and the spend model are those with the least deviance on it (so Gamma-Gamma has to be better than
+the pooled mean); trees get the weight with the least deviance, and only where they are better than the probability
+model beyond chance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Literal
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +20,9 @@ from scipy.special import xlogy
 
 from ml.lifetime import boosted, probability
 from ml.lifetime.boosted import Snapshot
-from ml.lifetime.probability import FITS, Observations, Probability, PurchaseModel, observed
+from ml.lifetime.probability import FITS, Kind, Observations, Probability, PurchaseModel, SpendModel, observed
 from ml.lifetime.simple import PooledRate
-from ml.lifetime.summary import actual, summarise
+from ml.lifetime.summary import DAYS_A_WEEK, actual, summarise
 
 if TYPE_CHECKING:
     from xgboost import Booster
@@ -40,20 +43,13 @@ NOTHING_LEARNED = "no weight to the boosted trees: "
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may be chosen from; ``auto`` is everything."""
+    """What may be chosen from, the first of each being taken where nothing can be chosen."""
 
-    purchase_model: Literal["auto", "bg_nbd", "pareto_nbd"]
-    observations: Literal["auto", "every", "repeat"]
+    purchases: Sequence[PurchaseModel]
+    spends: Sequence[SpendModel]
+    observations: Sequence[Observations]
     minimum_repeat_customers: int
     minimum_buyers: int
-
-    @property
-    def purchase_models(self) -> tuple[PurchaseModel, ...]:
-        return ("bg_nbd", "pareto_nbd") if self.purchase_model == "auto" else (self.purchase_model,)
-
-    @property
-    def spends(self) -> tuple[Observations, ...]:
-        return ("every", "repeat") if self.observations == "auto" else (self.observations,)
 
 
 @dataclass(frozen=True)
@@ -72,20 +68,19 @@ def fit(orders: pd.DataFrame, until: date, horizon: int, candidates: Candidates,
     """Choose on the last window before ``until``, then fit what was chosen on everything up to ``until``."""
     days = _window(orders, until, horizon)
     least = candidates.minimum_repeat_customers
-    model, observations = candidates.purchase_models[0], candidates.spends[0]
+    kind = Kind(candidates.purchases[0], candidates.spends[0], candidates.observations[0])
     metrics: Metrics = {"validation_days": days or None, "boosted_weight": 0.0}
     weight, why = 0.0, NOTHING_LEARNED + "too short a history to choose on"
     if days:
         cut = until - timedelta(days=days)
-        summary, truth = _before_and_after(orders, cut, days)
-        model, observations, found = _purchases_and_spend(summary, truth, days, candidates)
+        kind, found = _kind(*_before_and_after(orders, cut, days), days, candidates)
         metrics |= found
-        weight, why, found = _weight(orders, cut, days, model, observations, candidates, seed)
+        weight, why, found = _weight(orders, cut, days, kind, candidates, seed)
         metrics |= found
-    fitted, fallback = probability.fit(summarise(orders, until=until), model, observations, least)
+    fitted, fallback = probability.fit(summarise(orders, until=until), kind, least)
     booster = None
     if weight > 0 and not isinstance(fitted.purchases, PooledRate):
-        booster = boosted.fit(_snapshots(orders, until, days, model, observations, least), seed)
+        booster = boosted.fit(_snapshots(orders, until, days, kind, least), seed)
         metrics["boosted_weight"] = weight
     metrics["boosted_missing"] = None if booster is not None else why
     return Fitted(fitted, fallback, booster, weight if booster is not None else 0.0, days or horizon, metrics)
@@ -106,32 +101,33 @@ def _before_and_after(orders: pd.DataFrame, cut: date, days: int) -> tuple[pd.Da
     return summary, truth.reindex(summary["customer_id"]).fillna(0.0)
 
 
-def _purchases_and_spend(
-    summary: pd.DataFrame, truth: pd.DataFrame, days: int, candidates: Candidates
-) -> tuple[PurchaseModel, Observations, Metrics]:
-    """The candidates with the least deviance on the window; the first ones where too little was known by then."""
-    model, observations = candidates.purchase_models[0], candidates.spends[0]
+def _kind(summary: pd.DataFrame, truth: pd.DataFrame, days: int, candidates: Candidates) -> tuple[Kind, Metrics]:
+    """The candidates with the least deviance on the window; the first ones where too little was known by then.
+
+    Purchases are judged on all customers, spend on what those who bought spent in a purchase.
+    """
+    model, spend, observations = candidates.purchases[0], candidates.spends[0], candidates.observations[0]
     least, metrics = candidates.minimum_repeat_customers, {}
-    if int((summary["purchases"] > 0).sum()) < least:
-        return model, observations, metrics
-    expected = {}
-    for name in candidates.purchase_models:
+    bought = (truth["value"] > 0).to_numpy()
+    if int((summary["purchases"] > 0).sum()) < least or bought.sum() < least:
+        return Kind(model, spend, observations), metrics
+    losses = {}
+    for name in candidates.purchases:
         found = FITS[name](summary)
         if found.converged:
-            expected[name] = found.expected_purchases(summary, days / probability.DAYS_A_WEEK)
-            metrics[f"validation_purchases_deviance_{name}"] = _poisson(truth["purchases"].to_numpy(), expected[name])
-    if not expected:
-        return model, observations, metrics
-    model = min(expected, key=lambda name: metrics[f"validation_purchases_deviance_{name}"])
+            expected = found.expected_purchases(summary, days / DAYS_A_WEEK)
+            losses[name] = _poisson(truth["purchases"].to_numpy(), expected)
+            metrics[f"validation_purchases_deviance_{name}"] = losses[name]
+    model = min(losses, key=losses.get) if losses else model
     losses = {}
-    for name in candidates.spends:
-        spend, reason = probability.fit_spend(summary, name, least)
+    for pair in product(candidates.spends, candidates.observations):
+        part, reason = probability.fit_spend(summary, Kind(model, *pair), least)
         if reason is None:
-            each = spend.expected_spend(*observed(summary, name))
-            unit = float(summary["mean_spend"].mean()) or 1.0
-            losses[name] = float(boosted.deviances(truth["value"].to_numpy(), expected[model] * each, unit).mean())
-            metrics[f"validation_value_deviance_{name}"] = losses[name]
-    return model, min(losses, key=losses.get) if losses else observations, metrics
+            each = part.expected_spend(*observed(summary, pair[1]))
+            losses[pair] = _gamma(truth[bought], each[bought])
+            metrics[f"validation_spend_deviance_{pair[0]}_{pair[1]}"] = losses[pair]
+    spend, observations = min(losses, key=losses.get) if losses else (spend, observations)
+    return Kind(model, spend, observations), metrics
 
 
 def _poisson(truth: np.ndarray, expected: np.ndarray) -> float:
@@ -140,9 +136,14 @@ def _poisson(truth: np.ndarray, expected: np.ndarray) -> float:
     return float(np.mean(2 * (xlogy(truth, truth / mu) - truth + mu)))
 
 
-def _snapshots(
-    orders: pd.DataFrame, until: date, days: int, model: PurchaseModel, observations: Observations, least: int
-) -> list[Snapshot]:
+def _gamma(truth: pd.DataFrame, expected: np.ndarray) -> float:
+    """The mean gamma deviance of a purchase's value, each customer's purchases counting as often as they are."""
+    weight = truth["purchases"].to_numpy(dtype=float)
+    ratio = truth["value"].to_numpy() / weight / np.maximum(expected, 1e-9)
+    return float(np.average(2 * (ratio - 1 - np.log(ratio)), weights=weight))
+
+
+def _snapshots(orders: pd.DataFrame, until: date, days: int, kind: Kind, least: int) -> list[Snapshot]:
     """Past snapshots whose outcomes are known at ``until``, the latest first, each with as much history before it."""
     first = pd.to_datetime(orders["order_date"]).min().date()
     found = []
@@ -150,17 +151,15 @@ def _snapshots(
         cut = until - timedelta(days=days + number * max(days // 2, 1))
         if (cut - first).days < days:
             break
-        snapshot = _snapshot(orders, cut, days, model, observations, least)
+        snapshot = _snapshot(orders, cut, days, kind, least)
         if snapshot is not None:
             found.append(snapshot)
     return found
 
 
-def _snapshot(
-    orders: pd.DataFrame, cut: date, days: int, model: PurchaseModel, observations: Observations, least: int
-) -> Snapshot | None:
+def _snapshot(orders: pd.DataFrame, cut: date, days: int, kind: Kind, least: int) -> Snapshot | None:
     summary, truth = _before_and_after(orders, cut, days)
-    fitted, _ = probability.fit(summary, model, observations, least)
+    fitted, _ = probability.fit(summary, kind, least)
     if isinstance(fitted.purchases, PooledRate):
         return None
     table = boosted.inputs(orders, summary, cut, fitted, days)
@@ -173,18 +172,17 @@ def _weight(
     orders: pd.DataFrame,
     cut: date,
     days: int,
-    model: PurchaseModel,
-    observations: Observations,
+    kind: Kind,
     candidates: Candidates,
     seed: int,
 ) -> tuple[float, str, Metrics]:
     """The trees' weight, the reason where it is zero, and the deviances of both on the window after ``cut``."""
     least = candidates.minimum_repeat_customers
-    past = _snapshots(orders, cut, days, model, observations, least)
+    past = _snapshots(orders, cut, days, kind, least)
     buyers = sum(int((each.truth > 0).sum()) for each in past)
     if buyers < candidates.minimum_buyers:
         return 0.0, f"{NOTHING_LEARNED}{buyers} buyers in past snapshots, {candidates.minimum_buyers} are needed", {}
-    now = _snapshot(orders, cut, days, model, observations, least)
+    now = _snapshot(orders, cut, days, kind, least)
     factor = boosted.factors(boosted.fit(past, seed), now.inputs)
     alone = boosted.deviances(now.truth, now.expected, now.unit)
     blended = {

@@ -32,7 +32,11 @@ class Maximum:
     on_bound: tuple[int, ...]
 
 
-def maximise(objective: Objective, starts: Sequence[Sequence[float]], bounds: Sequence[tuple[float, float]]) -> Maximum:
+def maximise(
+    objective: Objective,
+    starts: Sequence[Sequence[float]],
+    bounds: Sequence[tuple[float, float]],
+) -> Maximum:
     """Maximise over positive parameters.
 
     ``objective(log_parameters)`` returns the log-likelihood and its gradient by the log parameters; starts and
@@ -69,7 +73,9 @@ def edges(maximum: Maximum, names: Sequence[str], bounds: Sequence[tuple[float, 
 
 
 def _maximise(
-    objective: Objective, starts: Sequence[Sequence[float]], bounds: Sequence[tuple[float, float]]
+    objective: Objective,
+    starts: Sequence[Sequence[float]],
+    bounds: Sequence[tuple[float, float]],
 ) -> Maximum:
     limits = np.log(np.asarray(bounds, dtype=float))
 

@@ -18,6 +18,7 @@ from ml.lifetime.simple import PooledRate, PooledSpend, pooled_rate, pooled_spen
 from ml.lifetime.summary import DAYS_A_WEEK
 
 PurchaseModel = Literal["bg_nbd", "pareto_nbd"]
+SpendModel = Literal["gamma_gamma", "pooled_spend"]
 Observations = Literal["every", "repeat"]
 
 PARTS = {
@@ -29,6 +30,15 @@ PARTS = {
 }
 FITS = {"bg_nbd": bg_nbd.fit, "pareto_nbd": pareto_nbd.fit}
 TITLES = {"bg_nbd": "BG/NBD", "pareto_nbd": "Pareto/NBD"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which models to fit. ``observations``: the values that spend is fitted to, of every purchase or of repeats."""
+
+    purchases: PurchaseModel
+    spend: SpendModel
+    observations: Observations
 
 
 @dataclass(frozen=True)
@@ -71,45 +81,38 @@ def observed(summary: pd.DataFrame, observations: Observations) -> tuple[np.ndar
     return summary["purchases"].to_numpy(dtype=float) + 1, summary["mean_spend"].to_numpy()
 
 
-def fit(
-    summary: pd.DataFrame, purchase_model: PurchaseModel, observations: Observations, minimum_repeat_customers: int
-) -> tuple[Probability, str | None]:
+def fit(summary: pd.DataFrame, kind: Kind, minimum_repeat_customers: int) -> tuple[Probability, str | None]:
     """The pair, and in words what stands in for a part that could not be fitted (None: nothing)."""
     repeating = int((summary["purchases"] > 0).sum())
     if repeating < minimum_repeat_customers:
         simple = Probability(pooled_rate(summary), pooled_spend(*observed(summary, "every")), "every")
         return simple, (
             f"pooled means: {repeating} customers bought again, at least {minimum_repeat_customers}"
-            f" are needed for {TITLES[purchase_model]} and Gamma-Gamma"
+            f" are needed for {TITLES[kind.purchases]} and Gamma-Gamma"
         )
     reasons = []
-    purchases = FITS[purchase_model](summary)
+    purchases = FITS[kind.purchases](summary)
     if not purchases.converged:
         purchases = pooled_rate(summary)
-        reasons.append(f"pooled purchase rate: the {TITLES[purchase_model]} fit did not converge")
-    spend, reason = fit_spend(summary, observations, minimum_repeat_customers)
+        reasons.append(f"pooled purchase rate: the {TITLES[kind.purchases]} fit did not converge")
+    spend, reason = fit_spend(summary, kind, minimum_repeat_customers)
     if reason:
         reasons.append(reason)
-    return Probability(purchases, spend, observations), "; ".join(reasons) or None
+    return Probability(purchases, spend, kind.observations), "; ".join(reasons) or None
 
 
-def fit_spend(
-    summary: pd.DataFrame, observations: Observations, minimum_customers: int
-) -> tuple[GammaGamma | PooledSpend, str | None]:
-    """Gamma-Gamma, or the pooled mean and the reason for it."""
-    count, mean = observed(summary, observations)
+def fit_spend(summary: pd.DataFrame, kind: Kind, minimum_customers: int) -> tuple[GammaGamma | PooledSpend, str | None]:
+    """The spend model; where it was to be Gamma-Gamma and cannot be, the pooled mean and the reason."""
+    count, mean = observed(summary, kind.observations)
+    if kind.spend == "pooled_spend":
+        return pooled_spend(count, mean), None
     known = (count > 0) & (mean > 0)
     if known.sum() < minimum_customers:
-        return (
-            pooled_spend(count, mean),
-            f"pooled spend: {int(known.sum())} customers have a purchase of positive value",
-        )
+        reason = f"pooled spend: {int(known.sum())} customers have a purchase of positive value"
+        return pooled_spend(count, mean), reason
     found = gamma_gamma.fit(count[known], mean[known])
     if not found.converged or found.q <= 1:
-        return (
-            pooled_spend(count, mean),
-            "pooled spend: the Gamma-Gamma fit has no finite population mean (q <= 1)",
-        )
+        return pooled_spend(count, mean), "pooled spend: the Gamma-Gamma fit has no finite population mean (q <= 1)"
     return found, None
 
 

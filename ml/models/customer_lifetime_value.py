@@ -48,9 +48,12 @@ class Settings(ModelSettings):
     purchase_model: Literal["auto", "bg_nbd", "pareto_nbd"] = Field(
         default="auto", description="auto: the better one on the validation window"
     )
+    spend_model: Literal["auto", "gamma_gamma", "pooled_spend"] = Field(
+        default="auto", description="auto: the better one on the validation window"
+    )
     spend_observations: Literal["auto", "every", "repeat"] = Field(
         default="auto",
-        description="values that Gamma-Gamma sees: of every purchase, or of repeat purchases as in the paper",
+        description="values that spend is fitted to: of every purchase, or of repeat purchases as in the paper",
     )
 
     @model_validator(mode="after")
@@ -247,8 +250,9 @@ def _days(orders: pd.DataFrame) -> pd.Series:
 def _fit(orders: pd.DataFrame, until: date, settings: Settings, seed: int) -> tuple[LifetimeValue, choose.Fitted]:
     """The whole procedure on what was known at the end of a day: choose, fit, and describe the typical customer."""
     candidates = choose.Candidates(
-        settings.purchase_model,
-        settings.spend_observations,
+        _either(settings.purchase_model, "bg_nbd", "pareto_nbd"),
+        _either(settings.spend_model, "gamma_gamma", "pooled_spend"),
+        _either(settings.spend_observations, "every", "repeat"),
         settings.minimum_repeat_customers,
         settings.minimum_buyers,
     )
@@ -269,6 +273,10 @@ def _fit(orders: pd.DataFrame, until: date, settings: Settings, seed: int) -> tu
     rounded = {name: float(f"{share:.10g}") for name, share in shares.items()}
     fitted = LifetimeValue(found.probability, found.booster, found.weight, found.window, typical, rounded, settings)
     return fitted, found
+
+
+def _either(setting: str, *all_of_them: str) -> tuple[str, ...]:
+    return all_of_them if setting == "auto" else (setting,)
 
 
 def _orders_a_purchase(orders: pd.DataFrame, summary: pd.DataFrame, until: date) -> float | None:
