@@ -11,6 +11,7 @@ from scipy.integrate import dblquad
 
 from ml.lifetime import bg_nbd
 from ml.lifetime.bg_nbd import BgNbd
+from ml.lifetime.histories import group
 from ml.lifetime.likelihood import maximise
 from ml.lifetime.summary import summarise
 
@@ -152,13 +153,12 @@ def test_the_integral_is_the_expectation_over_rate_and_drop_out():
 
 
 def test_gradients_are_the_slopes_of_the_likelihood(simulated):
-    x, t_x, age = (simulated[name].to_numpy() for name in ("purchases", "recency", "age"))
-    weight, point = np.ones(len(x)), np.log([0.4, 5.0, 0.6, 2.0])
-    _, gradient = bg_nbd._log_likelihood(point, x, t_x, age, weight)
+    histories, point = group(simulated), np.log([0.4, 5.0, 0.6, 2.0])
+    _, gradient = bg_nbd._log_likelihood(point, histories)
     for index in range(4):
         step = np.zeros(4)
         step[index] = 1e-6
-        up, down = (bg_nbd._log_likelihood(point + s, x, t_x, age, weight)[0] for s in (step, -step))
+        up, down = (bg_nbd._log_likelihood(point + s, histories)[0] for s in (step, -step))
         assert gradient[index] == pytest.approx((up - down) / 2e-6, rel=1e-4, abs=1e-3)
 
 
