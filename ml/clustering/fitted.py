@@ -42,6 +42,17 @@ class Clusters:
     importance: Mapping[str, float]
 
 
+def typical(fitted: Clusters) -> pd.DataFrame:
+    """The inputs that a customer at each centroid would have, in their own units: one row per cluster."""
+    columns, start = {}, 0
+    for _, steps, names in fitted.preparation.transformers_:
+        scaled = fitted.centroids[:, start : start + len(names)]
+        start += len(names)
+        values = steps["scale"].inverse_transform(scaled)
+        columns |= dict(zip(names, (np.expm1(values) if "log" in steps.named_steps else values).T, strict=True))
+    return pd.DataFrame(columns)[list(fitted.inputs)]
+
+
 def buyers_of(features: pd.DataFrame) -> pd.DataFrame:
     """The customers with an order, by customer id."""
     buyers = features[features["frequency"].fillna(0) >= 1]

@@ -10,16 +10,15 @@ from scipy.spatial.distance import cdist
 def match(centroids: np.ndarray, previous: np.ndarray) -> dict[int, int]:
     """New cluster → the previous cluster that it continues; both (clusters, columns) in one scaled space.
 
-    The assignment has the least sum of distances (Kuhn 1955). A pair counts only while the new centroid lies
-    within half the distance from the previous one to its next neighbour: closer to it than to any other, whatever
-    the direction. A row of NaN in ``previous`` is a cluster that nobody belongs to any more; it is continued by none.
+    A pair may be while no other previous centroid is closer to the new one, and this one is no further than its own
+    next neighbour was. Of all assignments with the most such pairs it is the one with the least sum of distances
+    (Kuhn 1955).
     """
-    living = np.flatnonzero(np.isfinite(previous).all(axis=1))
-    if not len(living):
-        return {}
-    apart = cdist(previous[living], previous[living])
+    apart = cdist(previous, previous)
     np.fill_diagonal(apart, np.inf)
-    reach = apart.min(axis=1) / 2
-    distances = cdist(centroids, previous[living])
-    pairs = zip(*linear_sum_assignment(distances), strict=True)
-    return {int(new): int(living[old]) for new, old in pairs if distances[new, old] <= reach[old]}
+    distances = cdist(centroids, previous)
+    may_be = (distances <= apart.min(axis=1)) & (distances <= distances.min(axis=1, keepdims=True))
+    # No sum of distances that may be is worth as much as one pair less.
+    cost = np.where(may_be, distances, 1 + distances[may_be].sum())
+    pairs = zip(*linear_sum_assignment(cost), strict=True)
+    return {int(new): int(old) for new, old in pairs if may_be[new, old]}

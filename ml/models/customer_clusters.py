@@ -15,12 +15,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
+from sklearn.compose import ColumnTransformer
 from threadpoolctl import threadpool_limits
 
 from ml.clustering import reasons
 from ml.clustering.algorithms import ALGORITHMS, FIND_THEIR_NUMBER, Algorithm, nearest, refine, sample
 from ml.clustering.choose import Bars, choose, curves, measure, silhouette
-from ml.clustering.fitted import Clusters, buyers_of, distances, dump, load, preparation
+from ml.clustering.fitted import Clusters, buyers_of, distances, dump, load, preparation, typical
 from ml.clustering.labels import Profile, name_clusters
 from ml.clustering.matching import match
 from ml.errors import FeatureError
@@ -134,7 +135,7 @@ def _train(
     centroids = centroids[_order(centroids, names)]
     labels = nearest(points, centroids)
     profiles = _profiles(points, labels, len(centroids), data, names)
-    numbers, called, continued = _continue(centroids, profiles, points, buyers, previous)
+    numbers, called, continued = _continue(centroids, profiles, prepared, inputs, previous)
     order = np.argsort(numbers)
     sizes = np.bincount(labels, minlength=len(centroids))
     between = (sizes[:, None] * (centroids - points.mean(axis=0)) ** 2).sum(axis=0)
@@ -168,29 +169,26 @@ def _train(
 def _continue(
     centroids: np.ndarray,
     profiles: list[Profile],
-    points: np.ndarray,
-    buyers: pd.DataFrame,
+    prepared: ColumnTransformer,
+    inputs: tuple[str, ...],
     previous: Clusters | None,
 ) -> tuple[np.ndarray, list[str], int | None]:
     """A number and a name for each cluster, and how many continue one of the previous version; None without one.
 
-    Where the previous clusters are today: the means of those of today's customers whom the previous version puts
-    there. So both are in one scaled space, although scales, even inputs, may have changed in between.
+    The previous centroids go back to the inputs' own units and through today's scales, so that both are in one
+    space. Inputs that only one of the versions has do not count.
     """
     fresh = previous.next_number if previous else 1
     numbers = np.arange(fresh, fresh + len(centroids))
-    if previous is None or len(previous.labels) == 1 or not set(previous.inputs) <= set(buyers.columns):
+    if previous is None or len(previous.labels) == 1:
         return numbers, name_clusters(profiles), None if previous is None else 0
-    of_previous = distances(previous, buyers)[1].argmin(axis=1)
-    centres = np.full((len(previous.labels), points.shape[1]), np.nan)
-    for cluster in np.unique(of_previous):
-        centres[cluster] = points[of_previous == cluster].mean(axis=0)
-    pairs = match(centroids, centres)
-    before = {new: previous.labels[old] for new, old in pairs.items()}
+    before = typical(previous).reindex(columns=list(inputs))
+    common = [name in previous.inputs for name in prepared.get_feature_names_out()]
+    pairs = match(centroids[:, common], prepared.transform(before)[:, common]) if any(common) else {}
     for new in range(len(centroids)):
         numbers[new] = previous.numbers[pairs[new]] if new in pairs else fresh
         fresh += new not in pairs
-    return numbers, name_clusters(profiles, before), len(pairs)
+    return numbers, name_clusters(profiles, {new: previous.labels[old] for new, old in pairs.items()}), len(pairs)
 
 
 def _comparison(points: np.ndarray, clusters: int, settings: Settings, seed: int) -> Metrics:
