@@ -39,7 +39,7 @@ def local(instants: pd.Series, zones: Sequence[str]) -> tuple[np.ndarray, np.nda
         rows = np.flatnonzero(codes == code)
         shown = instants.iloc[rows].dt.tz_convert(zone).dt.tz_localize(None)
         hours[rows] = ((shown - shown.dt.normalize()) / pd.Timedelta(hours=1)).to_numpy()
-        weekdays[rows] = shown.dt.dayofweek.to_numpy()
+        weekdays[rows] = shown.dt.day_of_week.to_numpy()
     return hours, weekdays
 
 
