@@ -17,14 +17,13 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from ml.lots import lots
+from ml.opens import MATURE, opened_since
 from ml.send_time import clock, exploration, measure, readings, rhythm
 from ml.send_time.clock import HOURS, WEEKEND
 from ml.send_time.fitted import Known, SendTime, Settings, dump, fit, know, load
 from ml.send_time.readings import Readings
 from ml.spec import Frames, Metrics, ModelSpec, Scores, Trained
-
-MATURE = pd.Timedelta(days=3)
-"""A mail has this long to be opened before it counts as not opened."""
 
 
 def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Trained:
@@ -85,7 +84,7 @@ def score(fitted: SendTime, frames: Frames, as_of: datetime) -> Scores:
     weekday = _weekday(fitted, known)
     kind = (weekday >= WEEKEND).astype(np.int64)
     best = known.best[people, kind]
-    drawn = exploration.lots(who.customer_id, as_of.date())
+    drawn = lots(who.customer_id, f"send_time|{as_of.date().isoformat()}")
     hour, by_lot = exploration.choose(best, drawn, settings.exploration)
     chances = exploration.propensities(best, settings.exploration)
     rate = fitted.open_rate * known.own_rate
@@ -129,13 +128,7 @@ def inputs(fitted: SendTime, frames: Frames, as_of: datetime) -> pd.DataFrame:
 
 def outcomes(fitted: SendTime, frames: Frames, scored_as_of: datetime, as_of: datetime) -> pd.DataFrame | None:
     """The share of each customer's mail since they were scored that was opened, once ``holdout_days`` have passed."""
-    if as_of - scored_as_of < pd.Timedelta(days=fitted.settings.holdout_days):
-        return None
-    mails = frames["customer_emails"]
-    mature = (mails["delivered_at"] > scored_as_of) & (mails["delivered_at"] <= pd.Timestamp(as_of) - MATURE)
-    mails = mails[mature]
-    opened = mails["opened_at"].notna() | mails["clicked_at"].notna()
-    return opened.groupby(mails["customer_id"]).mean().rename("truth").reset_index()
+    return opened_since(frames, scored_as_of, as_of, fitted.settings.holdout_days)
 
 
 def _weekday(fitted: SendTime, known: Known) -> np.ndarray:

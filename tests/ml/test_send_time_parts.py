@@ -1,13 +1,12 @@
 """What is inferred of reading hours: from nothing, from much, and from mail that always comes at one hour."""
 
-from datetime import date
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.lots import lots
 from ml.send_time import exploration, measure, response, rhythm, shrinkage
 from ml.send_time.readings import Deliveries, Readings
 
@@ -143,13 +142,13 @@ def test_propensities_add_up_to_one(best, share):
 
 def test_lots_depend_on_the_customer_and_the_period_alone():
     names = [f"c{number}" for number in range(20_000)]
-    drawn = exploration.lots(names, date(2011, 7, 1))
+    drawn = lots(names, "send_time|2011-07-01")
     hour, by_lot = exploration.choose(np.full(len(names), 19), drawn, 0.1)
     assert by_lot.mean() == pytest.approx(0.1, abs=0.01)
     assert np.bincount(hour[by_lot], minlength=24).min() > 40
     assert (hour[~by_lot] == 19).all()
-    assert np.array_equal(exploration.lots(names[::-1], date(2011, 7, 1))[::-1], drawn)
-    assert np.abs(np.corrcoef(exploration.lots(names, date(2011, 7, 2))[:, 0], drawn[:, 0])[0, 1]) < 0.03
+    assert np.array_equal(lots(names[::-1], "send_time|2011-07-01")[::-1], drawn)
+    assert np.abs(np.corrcoef(lots(names, "send_time|2011-07-02")[:, 0], drawn[:, 0])[0, 1]) < 0.03
 
 
 def test_the_estimated_open_rate_of_an_hour_is_that_of_mail_which_came_then():

@@ -1,0 +1,1 @@
+"""Which subject line is opened more: text against text, variants in flight, and each reader's taste."""
