@@ -22,5 +22,5 @@ def opened_since(frames: Frames, scored_as_of: datetime, as_of: datetime, days: 
     mails = frames["customer_emails"]
     is_mature = (mails["delivered_at"] > scored_as_of) & (mails["delivered_at"] <= pd.Timestamp(as_of) - MATURE)
     mails = mails[is_mature]
-    opened = mails["opened_at"].notna() | mails["clicked_at"].notna()
+    opened = (mails["opened_at"] <= as_of) | (mails["clicked_at"] <= as_of)
     return opened.groupby(mails["customer_id"]).mean().rename("truth").reset_index()

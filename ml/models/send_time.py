@@ -31,9 +31,9 @@ def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Tra
 
     Deterministic; ``seed`` only picks the customers where there are more than ``sample``.
     """
-    fitted, metrics = fit(frames, settings, seed)
+    fitted, metrics = fit(frames, pd.Timestamp(as_of), settings, seed)
     at = pd.Timestamp(as_of) - pd.Timedelta(days=settings.holdout_days)
-    earlier, _ = fit(readings.cut(frames, at), settings, seed)
+    earlier, _ = fit(frames, at, settings, seed)
     metrics |= {"exploration": settings.exploration, **_measured(earlier, frames, as_of)}
     return Trained(fitted, metrics, holdout(earlier, frames, as_of))
 
@@ -79,7 +79,7 @@ def score(fitted: SendTime, frames: Frames, as_of: datetime) -> Scores:
     either kind of day, ``workday_hour`` and ``weekend_hour``.
     """
     settings = fitted.settings
-    known = know(fitted, frames)
+    known = know(fitted, frames, pd.Timestamp(as_of))
     who, people = known.who, np.arange(len(known.who.customer_id))
     weekday = _weekday(fitted, known)
     kind = (weekday >= WEEKEND).astype(np.int64)
@@ -112,8 +112,7 @@ def score(fitted: SendTime, frames: Frames, as_of: datetime) -> Scores:
 
 def inputs(fitted: SendTime, frames: Frames, as_of: datetime) -> pd.DataFrame:
     """What drift is watched on: how much is known of each customer, and their mean hour of reading."""
-    del as_of
-    known = know(fitted, frames)
+    known = know(fitted, frames, pd.Timestamp(as_of))
     people = len(known.who.customer_id)
     return pd.DataFrame(
         {
@@ -182,8 +181,9 @@ def _held_out(
 ) -> tuple[Known, Readings, dict[str, np.ndarray]] | None:
     """What was known before the hold-out, the readings in it, and log-likelihoods of each by the three answers."""
     at = pd.Timestamp(as_of) - pd.Timedelta(days=fitted.settings.holdout_days)
-    known = know(fitted, readings.cut(frames, at))
-    events = measure.unprompted(readings.readings(frames, known.who, since=at))
+    known = know(fitted, frames, at)
+    until = readings.cut(frames, pd.Timestamp(as_of))
+    events = measure.unprompted(readings.readings(until, known.who, since=at))
     before = measure.unprompted(known.events)
     if not len(events.hour) or not len(before.hour):
         return None
@@ -207,7 +207,7 @@ def _measured(fitted: SendTime, frames: Frames, as_of: datetime) -> Metrics:
 def _open_rates(fitted: SendTime, frames: Frames, as_of: datetime, known: Known) -> Metrics:
     """Open rates of the hold-out's mail: as it was sent, and estimated for the model's hour and for everybody's."""
     at = pd.Timestamp(as_of) - pd.Timedelta(days=fitted.settings.holdout_days)
-    mails = frames["customer_emails"]
+    mails = readings.cut(frames, pd.Timestamp(as_of))["customer_emails"]
     mails = mails[(mails["delivered_at"] > at) & (mails["delivered_at"] <= pd.Timestamp(as_of) - MATURE)]
     mail = readings.deliveries({**frames, "customer_emails": mails}, known.who, fitted.rates, fitted.open_rate)
     if not len(mail.person):

@@ -72,7 +72,7 @@ def holdout(fitted: SubjectLines, frames: Frames, as_of: datetime) -> pd.DataFra
     table = variants(rows, fitted.settings.minimum_recipients)
     if table.empty:
         return None
-    known = readers(fitted, mails(frames, at))
+    known = readers(fitted, mails(frames, at, fitted.templates))
     place = pd.Index(known.customer_id).get_indexer(rows["customer_id"])
     ones = np.ones((1, len(text.STYLES)))
     taste = np.log(np.vstack([known.affinity, ones]))[place]  # -1: nothing known
@@ -99,7 +99,7 @@ def score(fitted: SubjectLines, frames: Frames, as_of: datetime) -> Scores:
     from everybody's, else ``everyone``.
     """
     customers = np.sort(frames["customer_features"]["customer_id"].to_numpy(dtype=object))
-    known = readers(fitted, mails(frames, pd.Timestamp(as_of)))
+    known = readers(fitted, mails(frames, pd.Timestamp(as_of), fitted.templates))
     place = pd.Index(known.customer_id).get_indexer(customers)
     affinity = np.vstack([known.affinity, np.ones((1, len(text.STYLES)))])[place]
     own = np.append(known.own_rate, 1.0)[place]
@@ -112,7 +112,7 @@ def score(fitted: SubjectLines, frames: Frames, as_of: datetime) -> Scores:
     rows = pd.DataFrame(
         {
             "customer_id": customers,
-            "score": np.round(np.clip(fitted.open_rate * own * lift, 0.0, 0.99), 6),
+            "score": np.round(np.clip(fitted.open_rate / fitted.style_mean * own * lift, 0.0, 0.99), 6),
             "tier": np.where(is_own, "personal", "everyone"),
             "reasons": [_reason(name, bool(mine)) for name, mine in zip(names, is_own, strict=True)],
             "style": names,
@@ -124,7 +124,7 @@ def score(fitted: SubjectLines, frames: Frames, as_of: datetime) -> Scores:
 
 def inputs(fitted: SubjectLines, frames: Frames, as_of: datetime) -> pd.DataFrame:
     """What drift is watched on: the mail of each customer, and how much of it was opened."""
-    known = readers(fitted, mails(frames, pd.Timestamp(as_of)))
+    known = readers(fitted, mails(frames, pd.Timestamp(as_of), fitted.templates))
     rows = pd.DataFrame({"customer_id": np.sort(frames["customer_features"]["customer_id"].to_numpy(dtype=object))})
     counts = pd.DataFrame({"customer_id": known.customer_id, "deliveries": known.mails, "opened": known.opened})
     return rows.merge(counts, how="left", on="customer_id").fillna({"deliveries": 0.0, "opened": 0.0})

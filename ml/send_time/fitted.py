@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from ml import files
@@ -64,8 +65,9 @@ class Known:
         return np.round(self.factors, 9).argmax(axis=2)
 
 
-def fit(frames: Frames, settings: Settings, seed: int) -> tuple[SendTime, Metrics]:
-    """Fit on all events in the frames, and say what was found; ``seed`` picks customers where there are too many."""
+def fit(frames: Frames, at: pd.Timestamp, settings: Settings, seed: int) -> tuple[SendTime, Metrics]:
+    """Fit on all events up to ``at``, and say what was found; ``seed`` picks customers where there are too many."""
+    frames = readings.cut(frames, at)
     zones = readings.zones_of(frames["customer_features"])
     chosen = frames["customer_features"].sort_values("customer_id", kind="stable")
     if len(chosen) > settings.sample:
@@ -143,8 +145,9 @@ def _opens(mail: Deliveries, factors: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return opened, np.bincount(mail.person, mail.expected * factor, minlength=people)
 
 
-def know(fitted: SendTime, frames: Frames) -> Known:
-    """What the frames' events, and nothing of other customers, say of everybody in ``customer_features``."""
+def know(fitted: SendTime, frames: Frames, at: pd.Timestamp) -> Known:
+    """What own events up to ``at``, and nothing of other customers, say of everybody in ``customer_features``."""
+    frames = readings.cut(frames, at)
     who = readings.people(frames["customer_features"], fitted.zones, fitted.settings.segments)
     events = readings.readings(frames, who)
     mail = readings.deliveries(frames, who, fitted.rates, fitted.open_rate)

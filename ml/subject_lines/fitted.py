@@ -16,7 +16,7 @@ from ml.send_time.shrinkage import gamma_strength
 from ml.spec import Metrics, ModelSettings
 from ml.subject_lines import pairwise, preheader, tastes, text
 from ml.subject_lines.pairwise import HeldOut
-from ml.subject_lines.variants import variants
+from ml.subject_lines.variants import personal_templates, variants
 
 
 class Settings(ModelSettings):
@@ -41,6 +41,8 @@ class SubjectLines:
     weights: np.ndarray | None
     importance: Mapping[str, float]
     style_effects: np.ndarray  # log-opens of everybody, by text.STYLES
+    style_mean: float  # of the factors that styles put on the mails that it was fitted on
+    templates: tuple[str, ...]  # subjects with a word for each reader
     taste_variance: float  # of readers' log odds ratios around everybody's
     prior_opens: float
     open_rate: float
@@ -90,6 +92,8 @@ def fit(rows: pd.DataFrame, settings: Settings) -> tuple[SubjectLines, Metrics]:
         weights=weights,
         importance=importance,
         style_effects=effects,
+        style_mean=_style_mean(rows, effects),
+        templates=personal_templates(rows, settings.minimum_recipients),
         taste_variance=0.0,
         prior_opens=prior,
         open_rate=overall,
@@ -154,8 +158,12 @@ def dump(fitted: SubjectLines) -> dict[str, bytes]:
         "weights": None if fitted.weights is None else fitted.weights.tolist(),
         "importance": dict(fitted.importance),
         "style_effects": fitted.style_effects.tolist(),
-        **{name: getattr(fitted, name) for name in ("prior_opens", "open_rate", "open_strength", "taste_variance")},
+        **{
+            name: getattr(fitted, name)
+            for name in ("prior_opens", "open_rate", "open_strength", "taste_variance", "style_mean")
+        },
         "rates": dict(fitted.rates),
+        "templates": list(fitted.templates),
         "settings": fitted.settings.model_dump(mode="json"),
     }
     kept = {"subject_lines.json": files.json_bytes(content)}
@@ -171,10 +179,19 @@ def load(artefact: Mapping[str, bytes]) -> SubjectLines:
         union=skops_files.load(artefact["words.skops"]) if "words.skops" in artefact else None,
         weights=None if content["weights"] is None else np.array(content["weights"]),
         style_effects=np.array(content["style_effects"]),
+        templates=tuple(content["templates"]),
         settings=Settings.model_validate(content["settings"]),
         **{
             name: content[name]
-            for name in ("importance", "prior_opens", "open_rate", "open_strength", "taste_variance", "rates")
+            for name in (
+                "importance",
+                "prior_opens",
+                "open_rate",
+                "open_strength",
+                "taste_variance",
+                "style_mean",
+                "rates",
+            )
         },
     )
 
@@ -194,8 +211,7 @@ def _counts(fitted: SubjectLines, rows: pd.DataFrame) -> tuple[np.ndarray, tuple
     person, names = pd.factorize(rows["customer_id"], sort=True)
     code, subjects = pd.factorize(rows["subject"], sort=True)
     flags = text.styles(list(subjects)) if len(subjects) else np.zeros((0, len(text.STYLES)))
-    worth = np.exp(flags @ fitted.style_effects)
-    worth = worth / (worth[code].mean() if len(code) else 1.0)
+    worth = np.exp(flags @ fitted.style_effects) / fitted.style_mean
     rate = rows["campaign_id"].map(fitted.rates).fillna(fitted.open_rate).to_numpy(dtype=float)
     expected = rate * worth[code]
     opened = rows["opened"].to_numpy(dtype=float)
@@ -208,6 +224,13 @@ def _counts(fitted: SubjectLines, rows: pd.DataFrame) -> tuple[np.ndarray, tuple
     share = np.column_stack([total(expected * flags[code, style]) for style in range(len(text.STYLES))])
     share = share / np.where(sums > 0, sums, 1.0)[:, None]
     return np.asarray(names, dtype=object), (total(np.ones(len(rows))), total(opened), sums, styled, share)
+
+
+def _style_mean(rows: pd.DataFrame, effects: np.ndarray) -> float:
+    counts = rows["subject"].value_counts().sort_index()
+    if counts.empty:
+        return 1.0
+    return float(f"{np.average(np.exp(text.styles(list(counts.index)) @ effects), weights=counts.to_numpy()):.10g}")
 
 
 def _rates(rows: pd.DataFrame, prior_mails: float = 50.0) -> tuple[dict[str, float], float]:

@@ -26,6 +26,7 @@ STYLES = {
 
 SHAPE = {"digits": "digits", "exclamation": "an exclamation mark", "length": "its length", "capitals": "capitals"}
 
+_TOKEN = r"\w+|[^\w\s]"  # a sign alone is a word too: no subject is without one
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _URGENCY = re.compile(
     r"\b(last (chance|day|call)|today|tonight|now|ends?|ending|hurry|going fast|final|expires?|deadline|"
@@ -67,7 +68,7 @@ def shape(subjects: Sequence[str]) -> np.ndarray:
 def words_and_characters(subjects: Sequence[str]) -> FeatureUnion:
     """TF-IDF of words and word pairs, and of two to four characters within words, fitted on distinct subjects."""
     parts = [
-        ("words", TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)),
+        ("words", TfidfVectorizer(token_pattern=_TOKEN, ngram_range=(1, 2), sublinear_tf=True)),
         ("characters", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)),
     ]
     return FeatureUnion(parts).fit(sorted({readable(text) for text in subjects}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betainc, betaincinv
 
 from ml.lots import lots
 
-_POINTS = 4_001
+_POINTS = 1_001
 
 
 def allocation(
@@ -31,10 +31,10 @@ def allocation(
     if not 0 <= least * count <= 1:
         raise ValueError(f"allocation: {count} variants cannot each keep {least}; lower `least`")
     a, b = prior[0] + opened, prior[1] + delivered - opened
-    low = max(float(beta.ppf(1e-9, a, b).min()), 1e-12)
-    high = min(float(beta.ppf(1 - 1e-9, a, b).max()), 1 - 1e-12)
+    low = max(float(betaincinv(a, b, 1e-9).min()), 1e-12)
+    high = min(float(betaincinv(a, b, 1 - 1e-9).max()), 1 - 1e-12)
     rate = np.linspace(low, high, _POINTS)
-    below = beta.cdf(rate[:, None], a, b)
+    below = betainc(a, b, rate[:, None])
     mass = np.diff(below, axis=0)
     middle = (below[1:] + below[:-1]) / 2
     chances = np.array([(mass[:, i] * np.delete(middle, i, axis=1).prod(axis=1)).sum() for i in range(count)])

@@ -107,6 +107,18 @@ def test_the_end_of_the_history_is_not_seen_by_what_is_measured_on_it(shop):
     assert frames["customer_emails"]["opened_at"].max() > at
 
 
+def test_what_happens_after_as_of_changes_nothing(shop):
+    """The frames of a later day, asked about an earlier one."""
+    earlier = AS_OF - timedelta(days=40)
+    frames = shop["frames"]
+    then = readings.cut(frames, pd.Timestamp(earlier))
+    now, before = MODEL.train(frames, earlier, SETTINGS, 1), MODEL.train(then, earlier, SETTINGS, 1)
+    assert MODEL.dump(now.fitted) == MODEL.dump(before.fitted)
+    assert now.metrics == before.metrics
+    rows = MODEL.score(now.fitted, frames, earlier).rows
+    pd.testing.assert_frame_equal(rows, MODEL.score(now.fitted, then, earlier).rows)
+
+
 def test_with_few_readers_everybody_gets_one_hour_and_the_metrics_say_so(shop):
     few = of_customers(shop["frames"], [f"c{number:04d}" for number in range(20)])
     trained = MODEL.train(few, AS_OF, SETTINGS, 1)
