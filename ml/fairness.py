@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from ml.ranking import roc_auc
+
 UNKNOWN, OTHER = "unknown", "other groups"
 RESAMPLES = 200
 RESAMPLED = 20_000
@@ -99,9 +101,7 @@ def merged(values: pd.Series, minimum: int) -> pd.Series:
 
 def auc(rows: pd.DataFrame) -> float | None:
     """The area under the ROC curve; None with one class only."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(rows["truth"], rows["prediction"])) if rows["truth"].nunique() == 2 else None
+    return roc_auc(rows["truth"].to_numpy(), rows["prediction"].to_numpy())
 
 
 def calibration(rows: pd.DataFrame) -> float | None:

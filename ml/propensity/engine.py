@@ -18,6 +18,7 @@ from ml.propensity.measure import curves, measure
 from ml.propensity.rule import RecencyFrequencyRule
 from ml.propensity.settings import PropensitySettings, Target
 from ml.propensity.snapshots import Snapshot, Split
+from ml.ranking import roc_auc
 from ml.spec import Frames, Metrics, ModelSpec, Scores, Tiers, Trained
 
 IMPORTANCE_ROWS = 5_000
@@ -183,12 +184,7 @@ def quality(rows: pd.DataFrame) -> float | None:
 
     The level is repaired by each version's own sigmoid and watched by the calibration metrics. None with one outcome.
     """
-    truth = rows["truth"].to_numpy(dtype=float)
-    if not 0 < truth.sum() < len(truth):
-        return None
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(truth, rows["prediction"]))
+    return roc_auc(rows["truth"].to_numpy(), rows["prediction"].to_numpy())
 
 
 def score(target: Target, fitted: Propensity, frames: Frames, as_of: datetime) -> Scores:

@@ -35,7 +35,7 @@ def trained(orders):
 
 @pytest.fixture(scope="module")
 def clockwork():
-    """Orders of customers who buy by the clock until they leave: a missed one says more than a Poisson process knows."""
+    """Orders of customers who buy by the clock until they leave: a missed one says more than Poisson knows."""
     chance = np.random.default_rng(8)
     found = []
     for number in range(900):
