@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop shop-history next-day report explain rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench
+.PHONY: help setup run down ui shop shop-history next-day report explain rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -78,6 +78,10 @@ format: setup ## Format Python and SQL
 
 bench: setup ## Measure what benchmarks/README.md says (SIZE=full for the sizes that an issue names)
 	@for file in benchmarks/*.py; do $(PYTHON) "$$file" || [ $$? -eq 2 ] || exit 1; done
+	@$(PYTHON) -m benchmarks.ml
+
+bench-ml: setup ## Measure every model on public data and on demo shops, each beside its baseline
+	@$(PYTHON) -m benchmarks.ml
 
 bench-%: setup
 	@$(PYTHON) benchmarks/$(subst -,_,$*).py
