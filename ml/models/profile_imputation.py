@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,10 @@ def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Tra
 
 
 def evaluate(fitted: Imputation, frames: Frames, as_of: datetime) -> Metrics:
-    """How often a version is right on customers of whom the field is known today; it may have learned from them."""
+    """How often a version is right on customers of whom the field is known today.
+
+    It may have learned from them, and they hide nothing, so this is more than gaps can hope for (see ``train``).
+    """
     del as_of
     features = _sorted(frames["customer_features"])
     metrics: Metrics = {"customers": len(features), "fields_used": len(fitted.models)}
@@ -163,7 +167,10 @@ def dump(fitted: Imputation) -> dict[str, bytes]:
         "numbers": fitted.encoder.numbers,
         "levels": dict(fitted.encoder.levels),
         "importance": dict(fitted.importance),
-        "fields": {name: {"confidence": one.confidence, "error": one.error} for name, one in fitted.models.items()},
+        "fields": {
+            name: {"lows": one.lows, "confidence": one.confidence, "error": one.error}
+            for name, one in fitted.models.items()
+        },
     }
     models = {f"{name}.skops": skops_files.dump(one.model) for name, one in fitted.models.items()}
     return {"imputation.json": files.json_bytes(about), **models}
@@ -174,11 +181,15 @@ def load(artefact: Mapping[str, bytes]) -> Imputation:
     about = json.loads(artefact["imputation.json"])
     levels = {field: tuple(about["levels"][field]) for field in FIELDS if field in about["levels"]}
     models = {
-        field: FieldModel(field, skops_files.load(artefact[f"{field}.skops"]), **about["fields"][field])
+        field: FieldModel(field, skops_files.load(artefact[f"{field}.skops"]), **_tuples(about["fields"][field]))
         for field in FIELDS
         if field in about["fields"]
     }
     return Imputation(Encoder(tuple(about["numbers"]), levels), models, about["importance"])
+
+
+def _tuples(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
 
 
 def _sorted(features: pd.DataFrame) -> pd.DataFrame:

@@ -168,3 +168,15 @@ def test_the_weights_point_at_what_tells(trained):
     weights = MODEL.importance(trained.fitted)
     assert sum(weights.values()) == pytest.approx(1)
     assert {"monetary", "mobile_session_share"} == set(sorted(weights, key=weights.get)[-2:])
+
+
+def test_the_accuracy_is_that_of_people_with_the_gap_not_of_those_who_show_all():
+    """Without a visit there is no preferred device, and no share of mobile visits to tell it from."""
+    frame, _ = people()
+    gap = frame["is_preferred_device_imputed"]
+    blind = frame.assign(mobile_session_share=frame["mobile_session_share"].where(~gap))
+    metrics = train(blind).metrics
+    assert metrics["preferred_device_used"] is False
+    assert metrics["preferred_device_accuracy"] < 0.65
+    zero = frame.assign(mobile_session_share=(1 + frame["mobile_session_share"]).where(~gap, 0.0))
+    assert train(zero).metrics["preferred_device_used"] is False
