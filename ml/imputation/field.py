@@ -175,7 +175,7 @@ def _statistic(truth: pd.Series, group: pd.Series | None, learn: np.ndarray) -> 
     if group is None:
         return np.full(len(truth), everybody)
     by_group = truth[learn].groupby(group[learn]).agg(of)
-    return group.map(by_group).fillna(everybody).to_numpy()
+    return group.map(by_group).astype(object).fillna(everybody).to_numpy()
 
 
 def _permuted(
