@@ -33,7 +33,7 @@ LEAST_WINDOW = 14
 SNAPSHOTS = 4
 """Trees learn from at most so many past snapshots, half a window apart."""
 CUSTOMERS = 200_000
-"""Trees learn from at most so many customers of a snapshot, evenly spaced in the order of their ids."""
+"""What serves is chosen, and trees learn, on at most so many customers, evenly spaced in the order of their ids."""
 WEIGHTS = np.round(np.arange(0.1, 1.01, 0.1), 1)
 SURE = 1.645
 """The trees' gain must exceed so many of its standard errors: one-sided 95 %."""
@@ -73,14 +73,15 @@ def fit(orders: pd.DataFrame, until: date, horizon: int, candidates: Candidates,
     weight, why = 0.0, NOTHING_LEARNED + "too short a history to choose on"
     if days:
         cut = until - timedelta(days=days)
-        kind, found = _kind(*_before_and_after(orders, cut, days), days, candidates)
+        some = _some(orders)
+        kind, found = _kind(*_before_and_after(some, cut, days), days, candidates)
         metrics |= found
-        weight, why, found = _weight(orders, cut, days, kind, candidates, seed)
+        weight, why, found = _weight(some, cut, days, kind, candidates, seed)
         metrics |= found
     fitted, fallback = probability.fit(summarise(orders, until=until), kind, least)
     booster = None
     if weight > 0 and not isinstance(fitted.purchases, PooledRate):
-        booster = boosted.fit(_snapshots(orders, until, days, kind, least), seed)
+        booster = boosted.fit(_snapshots(_some(orders), until, days, kind, least), seed)
         metrics["boosted_weight"] = weight
     metrics["boosted_missing"] = None if booster is not None else why
     return Fitted(fitted, fallback, booster, weight if booster is not None else 0.0, days or horizon, metrics)
@@ -93,6 +94,12 @@ def _window(orders: pd.DataFrame, until: date, horizon: int) -> int:
     history = (until - pd.to_datetime(orders["order_date"]).min().date()).days
     days = min(horizon, history // 3)
     return days if days >= LEAST_WINDOW else 0
+
+
+def _some(orders: pd.DataFrame) -> pd.DataFrame:
+    customers = np.sort(orders["customer_id"].unique())
+    every = -(-len(customers) // CUSTOMERS)
+    return orders if every <= 1 else orders[orders["customer_id"].isin(customers[::every])]
 
 
 def _before_and_after(orders: pd.DataFrame, cut: date, days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -163,9 +170,8 @@ def _snapshot(orders: pd.DataFrame, cut: date, days: int, kind: Kind, least: int
     if isinstance(fitted.purchases, PooledRate):
         return None
     table = boosted.inputs(orders, summary, cut, fitted, days)
-    kept = slice(None, None, -(-len(summary) // CUSTOMERS))
     expected, value = fitted.expected_value(summary, days), truth["value"].to_numpy()
-    return Snapshot(table.iloc[kept], expected[kept], value[kept], boosted.money_unit(fitted))
+    return Snapshot(table, expected, value, boosted.money_unit(fitted))
 
 
 def _weight(

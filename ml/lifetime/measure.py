@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ml.lifetime.boosted import deviances
+from ml.lifetime.intervals import purchase_quantile, value_quantile
+from ml.lifetime.summary import DAYS_A_WEEK, actual, days_of, summarise
 from ml.spec import Curve
 
 if TYPE_CHECKING:
+    from ml.models.customer_lifetime_value import LifetimeValue
     from ml.spec import Metrics
+
+LOW, HIGH = 0.1, 0.9
+"""The ends of an interval of 80 %."""
+TRACKED = 13
+"""Points of the plot of cumulative purchases."""
+
+
+def predicted(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
+    """What a model says at ``cut`` of the days up to ``end``, and what happened, one row per customer known by then.
+
+    Value: ``truth``, ``prediction``, the interval ``low`` to ``high``, and what the probability model says alone.
+    Purchases: ``purchases``, ``expected_purchases``, ``high_purchases``. ``_naive`` goes on as before.
+    """
+    days = (end - cut).days
+    before = orders[days_of(orders) <= pd.Timestamp(cut)]
+    summary = summarise(before, until=cut)
+    truth = actual(orders, after=cut, until=end).reindex(summary["customer_id"]).fillna(0.0)
+    model = fitted.probability
+    (outlook,) = model.outlook(summary, (days,))
+    spend, factor = model.expected_spend(summary), fitted.factor(before, summary, cut)
+    square, pair = model.second_moments(summary)
+    age = summary["age"].to_numpy()
+    own_rate = summary["purchases"].to_numpy() / np.where(age > 0, age, 1.0) * days / DAYS_A_WEEK
+    columns = {
+        "customer_id": summary["customer_id"].to_numpy(),
+        "truth": truth["value"].to_numpy(),
+        "prediction": outlook.expected * spend * factor,
+        "prediction_probability": outlook.expected * spend,
+        "prediction_naive": own_rate * summary["mean_spend"].to_numpy(),
+        "purchases": truth["purchases"].to_numpy(),
+        "expected_purchases": outlook.expected,
+        "expected_purchases_naive": own_rate,
+        "high_purchases": purchase_quantile(outlook, HIGH),
+    }
+    for end_name, share in (("low", LOW), ("high", HIGH)):
+        columns[end_name] = value_quantile(outlook, spend, square, pair, share) * factor
+    return pd.DataFrame(columns)
+
+
+def tracking(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
+    """Purchases of customers known at the cut, expected and actual, up to some weeks after it."""
+    weeks = (end - cut).days // 7
+    summary = summarise(orders, until=cut)
+    points = np.unique(np.round(np.linspace(1, max(weeks, 1), min(TRACKED, max(weeks, 1)))).astype(int))
+    after = _days_after(orders, summary, cut)
+    return pd.DataFrame(
+        {
+            "week": points,
+            "expected": [float(fitted.probability.expected_purchases(summary, int(week) * 7).sum()) for week in points],
+            "actual": [int((after <= week * 7).sum()) for week in points],
+        }
+    )
+
+
+def _days_after(orders: pd.DataFrame, summary: pd.DataFrame, cut: date) -> np.ndarray:
+    """The days after the cut of every purchase by a customer of the summary."""
+    pairs = pd.DataFrame({"customer_id": orders["customer_id"].to_numpy(), "day": days_of(orders).to_numpy()})
+    pairs = pairs.drop_duplicates()
+    days = (pairs["day"] - pd.Timestamp(cut)).dt.days
+    return days[(days > 0) & pairs["customer_id"].isin(summary["customer_id"])].to_numpy()
 
 
 def metrics(holdout: pd.DataFrame) -> Metrics:
@@ -48,8 +113,6 @@ def quality(holdout: pd.DataFrame) -> float | None:
     A rank correlation would not see a level, and a squared error sees little but a few heavy buyers. None where
     nobody bought.
     """
-    from ml.lifetime.boosted import deviances
-
     truth = np.maximum(holdout["truth"].to_numpy(dtype=float), 0.0)
     mean = float(truth.mean()) if len(truth) else 0.0
     if mean <= 0:

@@ -56,12 +56,17 @@ def actual(orders: pd.DataFrame, *, after: date, until: date) -> pd.DataFrame:
     return pd.DataFrame({"purchases": grouped["day"].nunique(), "value": grouped["amount"].sum()})
 
 
+def days_of(orders: pd.DataFrame) -> pd.Series:
+    """The day of each order, as a timestamp."""
+    return pd.to_datetime(orders["order_date"]).dt.normalize()
+
+
 def _days(orders: pd.DataFrame) -> pd.DataFrame:
     """Customer, day and amount of each order, in an order of their own: a sum of floats depends on it."""
     data = pd.DataFrame(
         {
             "customer_id": orders["customer_id"].to_numpy(),
-            "day": pd.to_datetime(orders["order_date"].to_numpy()).normalize(),
+            "day": days_of(orders).to_numpy(),
             "amount": orders["net_amount"].to_numpy(dtype=float),
         }
     )

@@ -21,19 +21,15 @@ from pydantic import Field, model_validator
 from ml import files
 from ml.lifetime import boosted, choose, drivers, measure, probability
 from ml.lifetime.intervals import purchase_quantile, value_quantile
-from ml.lifetime.measure import quality
+from ml.lifetime.measure import HIGH, LOW, quality
 from ml.lifetime.probability import Probability
-from ml.lifetime.summary import DAYS_A_WEEK, actual, summarise
+from ml.lifetime.summary import actual, days_of, summarise
 from ml.spec import Frames, Metrics, ModelSettings, ModelSpec, Scores, Tiers, Trained
 
 if TYPE_CHECKING:
     from xgboost import Booster
 
 HORIZONS = (30, 90, 365)
-LOW, HIGH = 0.1, 0.9
-"""The ends of an interval of 80 %."""
-TRACKED = 13
-"""Points of the plot of cumulative purchases."""
 
 
 class Settings(ModelSettings):
@@ -110,11 +106,11 @@ def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Tra
     cut, why_not = _holdout_start(orders, as_of.date(), settings)
     if cut is None:
         return Trained(fitted, {**metrics, **_unmeasured(settings, why_not)})
-    earlier, earlier_found = _fit(orders[_days(orders) <= pd.Timestamp(cut)], cut, settings, seed)
-    held_out = _predicted(earlier, orders, cut, as_of.date())
+    earlier, earlier_found = _fit(orders[days_of(orders) <= pd.Timestamp(cut)], cut, settings, seed)
+    held_out = measure.predicted(earlier, orders, cut, as_of.date())
     metrics |= _measured(earlier, held_out, settings)
     metrics |= {f"holdout_{name}": earlier_found.metrics[name] for name in ("boosted_weight", "boosted_missing")}
-    tracking = _tracking(earlier, orders, cut, as_of.date())
+    tracking = measure.tracking(earlier, orders, cut, as_of.date())
     return Trained(fitted, metrics, held_out, measure.curves(held_out, tracking))
 
 
@@ -134,7 +130,7 @@ def holdout(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> pd.DataFr
     """
     orders = _orders(frames)
     cut, _ = _holdout_start(orders, as_of.date(), fitted.settings)
-    return None if cut is None else _predicted(fitted, orders, cut, as_of.date())
+    return None if cut is None else measure.predicted(fitted, orders, cut, as_of.date())
 
 
 def score(fitted: LifetimeValue, frames: Frames, as_of: datetime) -> Scores:
@@ -243,10 +239,6 @@ def _orders(frames: Frames) -> pd.DataFrame:
     return frames["customer_orders"]
 
 
-def _days(orders: pd.DataFrame) -> pd.Series:
-    return pd.to_datetime(orders["order_date"]).dt.normalize()
-
-
 def _fit(orders: pd.DataFrame, until: date, settings: Settings, seed: int) -> tuple[LifetimeValue, choose.Fitted]:
     """The whole procedure on what was known at the end of a day: choose, fit, and describe the typical customer."""
     candidates = choose.Candidates(
@@ -282,7 +274,7 @@ def _either(setting: str, *all_of_them: str) -> tuple[str, ...]:
 def _orders_a_purchase(orders: pd.DataFrame, summary: pd.DataFrame, until: date) -> float | None:
     """How many orders a purchase, a day with orders, has on average: what turns expected purchases into orders."""
     purchases = int(summary["purchases"].sum()) + len(summary)
-    return int((_days(orders) <= pd.Timestamp(until)).sum()) / purchases if purchases else None
+    return int((days_of(orders) <= pd.Timestamp(until)).sum()) / purchases if purchases else None
 
 
 def _holdout_start(orders: pd.DataFrame, end: date, settings: Settings) -> tuple[date | None, str]:
@@ -306,56 +298,6 @@ def _unmeasured(settings: Settings, reason: str) -> Metrics:
 def _measured(fitted: LifetimeValue, held_out: pd.DataFrame, settings: Settings) -> Metrics:
     name = probability.name(fitted.probability.purchases)
     return {"holdout_days": settings.holdout_days, "holdout_purchase_model": name, **measure.metrics(held_out)}
-
-
-def _predicted(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
-    days = (end - cut).days
-    before = orders[_days(orders) <= pd.Timestamp(cut)]
-    summary = summarise(before, until=cut)
-    truth = actual(orders, after=cut, until=end).reindex(summary["customer_id"]).fillna(0.0)
-    model = fitted.probability
-    (outlook,) = model.outlook(summary, (days,))
-    spend, factor = model.expected_spend(summary), fitted.factor(before, summary, cut)
-    square, pair = model.second_moments(summary)
-    age = summary["age"].to_numpy()
-    own_rate = summary["purchases"].to_numpy() / np.where(age > 0, age, 1.0) * days / DAYS_A_WEEK
-    columns = {
-        "customer_id": summary["customer_id"].to_numpy(),
-        "truth": truth["value"].to_numpy(),
-        "prediction": outlook.expected * spend * factor,
-        "prediction_probability": outlook.expected * spend,
-        "prediction_naive": own_rate * summary["mean_spend"].to_numpy(),
-        "purchases": truth["purchases"].to_numpy(),
-        "expected_purchases": outlook.expected,
-        "expected_purchases_naive": own_rate,
-        "high_purchases": purchase_quantile(outlook, HIGH),
-    }
-    for end_name, share in (("low", LOW), ("high", HIGH)):
-        columns[end_name] = value_quantile(outlook, spend, square, pair, share) * factor
-    return pd.DataFrame(columns)
-
-
-def _tracking(fitted: LifetimeValue, orders: pd.DataFrame, cut: date, end: date) -> pd.DataFrame:
-    """Purchases of customers known at the cut, expected and actual, up to some weeks after it."""
-    weeks = (end - cut).days // 7
-    summary = summarise(orders, until=cut)
-    points = np.unique(np.round(np.linspace(1, max(weeks, 1), min(TRACKED, max(weeks, 1)))).astype(int))
-    after = _days_after(orders, summary, cut)
-    return pd.DataFrame(
-        {
-            "week": points,
-            "expected": [float(fitted.probability.expected_purchases(summary, int(week) * 7).sum()) for week in points],
-            "actual": [int((after <= week * 7).sum()) for week in points],
-        }
-    )
-
-
-def _days_after(orders: pd.DataFrame, summary: pd.DataFrame, cut: date) -> np.ndarray:
-    """The days after the cut of every purchase by a customer of the summary."""
-    pairs = pd.DataFrame({"customer_id": orders["customer_id"].to_numpy(), "day": _days(orders).to_numpy()})
-    pairs = pairs.drop_duplicates()
-    days = (pairs["day"] - pd.Timestamp(cut)).dt.days
-    return days[(days > 0) & pairs["customer_id"].isin(summary["customer_id"])].to_numpy()
 
 
 MODEL = ModelSpec(
