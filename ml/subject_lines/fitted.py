@@ -168,7 +168,7 @@ def dump(fitted: SubjectLines) -> dict[str, bytes]:
     }
     kept = {"subject_lines.json": files.json_bytes(content)}
     if fitted.union is not None:
-        kept["words.skops"] = skops_files.dump(fitted.union)
+        kept["words.skops"] = skops_files.dump(text.portable(fitted.union))
     return kept
 
 

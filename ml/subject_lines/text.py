@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -72,6 +73,14 @@ def words_and_characters(subjects: Sequence[str]) -> FeatureUnion:
         ("characters", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)),
     ]
     return FeatureUnion(parts).fit(sorted({readable(text) for text in subjects}))
+
+
+def portable(union: FeatureUnion) -> FeatureUnion:
+    """A copy without the memory address that vectorisers note of their stop words, which differs from run to run."""
+    copied = copy.deepcopy(union)
+    for _, vectoriser in copied.transformer_list:
+        vars(vectoriser).pop("_stop_words_id", None)
+    return copied
 
 
 def features(union: FeatureUnion, subjects: Sequence[str]) -> spmatrix:
