@@ -1,0 +1,1 @@
+"""Recommendations in two stages: candidates from simple models, and a ranker learned on earlier snapshots."""
