@@ -20,6 +20,7 @@ FEATURES = (
     "own_decayed_orders",
     "own_share_of_orders",
     "own_days_since_last",
+    "own_days_before_last_order",
     "own_days_over_interval",
     "own_days_over_item_interval",
     "popularity",
@@ -51,10 +52,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates by customer: ``row`` (ascending), ``item``, ``is_own`` (bought before), ``features`` in order.
-
-    ``query``: (customers, items), the decayed purchases that the similar items were found by.
-    """
+    """Candidates by customer: ``row`` (ascending), ``item``, ``is_own`` (bought before), ``features`` in order."""
 
     row: np.ndarray
     item: np.ndarray
@@ -119,7 +117,7 @@ def candidates(shelf: Shelf, bought: History, limits: Limits) -> Candidates:
             ranks,
             _pair_features(shelf, bought, pair, again, again_rank, row, item),
             _item_features(shelf, bought, row, item),
-            _customer_features(bought)[row],
+            np.column_stack(list(customer_features(bought).values()))[row],
         ]
     ).astype(np.float32)
     by_customer = np.argsort(row, kind="stable")
@@ -154,6 +152,7 @@ def _pair_features(
             decayed,
             orders / np.maximum(bought.order_count[row], 1),
             days,
+            days - np.where(bought.order_count > 0, bought.last_order, np.nan)[row],
             days / between,
             days / np.maximum(shelf.statistics["interval"][item], 1.0),
         ]
@@ -171,12 +170,19 @@ def _item_features(shelf: Shelf, bought: History, row: np.ndarray, item: np.ndar
     return np.column_stack([*(shelf.statistics[name][item] for name in names), price[item], price[item] - mean[row]])
 
 
-def _customer_features(bought: History) -> np.ndarray:
+def customer_features(bought: History) -> dict[str, np.ndarray]:
+    """Of each customer by name what the ranker reads; days are unknown (NaN) where there is no order."""
     items = np.diff(bought.start)
     orders = np.maximum(bought.order_count, 1)
-    per_order = np.bincount(bought.row, weights=bought.orders, minlength=len(items)) / orders
-    again = np.bincount(bought.row, weights=bought.orders > 1, minlength=len(items)) / np.maximum(items, 1)
     last = np.where(bought.order_count > 0, bought.last_order, np.nan)
-    with np.errstate(invalid="ignore"):
-        between = np.where(bought.order_count > 1, (bought.first_order - last) / np.maximum(orders - 1, 1), np.nan)
-    return np.column_stack([bought.order_count, items, per_order, last, between, again])
+    return {
+        "customer_orders": bought.order_count.astype(float),
+        "customer_items": items.astype(float),
+        "customer_items_per_order": np.bincount(bought.row, weights=bought.orders, minlength=len(items)) / orders,
+        "customer_days_since_last": last,
+        "customer_days_between_orders": np.where(
+            bought.order_count > 1, (bought.first_order - last) / np.maximum(orders - 1, 1), np.nan
+        ),
+        "customer_repeat_share": np.bincount(bought.row, weights=bought.orders > 1, minlength=len(items))
+        / np.maximum(items, 1),
+    }

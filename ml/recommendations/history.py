@@ -79,7 +79,7 @@ def history(
     item = pd.Index(item_ids).get_indexer(lines["product_id"]).astype(np.int64)
 
     count = len(customers)
-    order_count = np.bincount(who[_firsts(who, order)], minlength=count)
+    order_count = np.bincount(who[_firsts(who, order, age)], minlength=count)
     first_order, last_order = np.zeros(count), np.full(count, np.inf)
     np.maximum.at(first_order, who, age)
     np.minimum.at(last_order, who, age)
@@ -87,8 +87,10 @@ def history(
     known = item >= 0
     who, order, item, age = who[known], order[known], item[known], age[known]
     key = who * len(item_ids) + item
-    distinct = _firsts(key, order)
+    distinct = _firsts(key, order, age)
     key, age = key[distinct], age[distinct]
+    by_age = np.lexsort((age, key))  # sums of floats in an order that the order of the lines has no part in
+    key, age = key[by_age], age[by_age]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
     pair = key[starts]
     rows = pair // max(len(item_ids), 1)
@@ -120,8 +122,8 @@ def bought_after(
     return key // max(len(item_ids), 1), key % max(len(item_ids), 1)
 
 
-def _firsts(key: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """One place for each distinct (key, order), sorted by both."""
-    places = np.lexsort((order, key))
+def _firsts(key: np.ndarray, order: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """One place for each distinct (key, order), that of the least age."""
+    places = np.lexsort((age, order, key))
     key, order = key[places], order[places]
     return places[(np.diff(key, prepend=-1) != 0) | (np.diff(order, prepend=-1) != 0)]

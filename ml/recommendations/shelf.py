@@ -17,6 +17,9 @@ TREND_DAYS = 7
 PRIOR_BUYERS = 20.0
 """So many average buyers are added to those of an item before its repeat rate and interval are believed."""
 
+SEGMENT_CUSTOMERS = 50
+"""A segment's popularity counts from so many active customers, and is mixed with as many of the average."""
+
 STATISTICS = ("buyers", "popularity", "recent", "repeat_rate", "interval", "age")
 
 
@@ -37,6 +40,7 @@ class Lessons:
       ``repeat_rate`` (share of its buyers with a second order), ``interval`` (days between two orders of it) and
       ``age`` (days since it was first bought).
     * ``warm``: the numbers of the items that have neighbours; ``ease``, ``item_item``, ``user_user``: (warm, warm).
+    * ``segments``: popularity within each segment of customers that is large enough.
     """
 
     cut: datetime
@@ -47,6 +51,7 @@ class Lessons:
     ease: sparse.csr_matrix
     item_item: sparse.csr_matrix
     user_user: sparse.csr_matrix
+    segments: dict[str, np.ndarray]
 
 
 def learn(
@@ -59,16 +64,19 @@ def learn(
     neighbours: int,
     customers: int,
     seed: int,
+    segment: pd.Series | None = None,
 ) -> Lessons:
     """Learn from the lines up to the cut.
 
     ``warm_items``: neighbours are learned for so many items at most, those with most buyers and no less than
     ``minimum_buyers``; from ``customers`` at most, drawn with ``seed``. ``neighbours`` are kept of each item.
+    ``segment``: customer id → the customer's segment, such as the country.
     """
     lines = lines[(lines["ordered_at"] <= pd.Timestamp(cut)).to_numpy()]
     items = np.array(sorted(lines["product_id"].unique()), dtype=object)
     bought = history(lines, items, cut)
     statistics = item_statistics(bought)
+    segments = {} if segment is None else segment_popularity(bought, statistics["popularity"], segment)
     warm = warm_numbers(bought, warm_items, minimum_buyers)
     if len(bought.customers) > customers:
         drawn = np.random.default_rng(seed).choice(len(bought.customers), customers, replace=False)
@@ -83,6 +91,7 @@ def learn(
         ease=similarity.ease(purchases, choices.regularisation, neighbours),
         item_item=similarity.item_item(purchases, 10.0, neighbours),
         user_user=similarity.user_user(purchases, neighbours),
+        segments=segments,
     )
 
 
@@ -119,6 +128,22 @@ def item_statistics(bought: History) -> dict[str, np.ndarray]:
     return {name: values[name].astype(np.float32) for name in STATISTICS}
 
 
+def segment_popularity(bought: History, popularity: np.ndarray, segment: pd.Series) -> dict[str, np.ndarray]:
+    """Popularity within each segment that has ``SEGMENT_CUSTOMERS`` active customers, drawn to that of all."""
+    of_customer = segment.reindex(bought.customers).to_numpy(dtype=object)
+    is_active = bought.last_order <= POPULAR_DAYS
+    names, sizes = np.unique(of_customer[is_active & ~pd.isna(of_customer)].astype(str), return_counts=True)
+    recent = bought.last <= POPULAR_DAYS
+    row = bought.row
+    result = {}
+    for name, size in zip(names, sizes, strict=True):
+        if size >= SEGMENT_CUSTOMERS:
+            buyers = np.bincount(bought.item[recent & (of_customer == name)[row]], minlength=bought.items)
+            share = (buyers + SEGMENT_CUSTOMERS * popularity) / (size + SEGMENT_CUSTOMERS)
+            result[str(name)] = share.astype(np.float32)
+    return result
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Lessons laid onto the products of an instant.
@@ -127,7 +152,8 @@ class Shelf:
     * ``names``, ``price`` (NaN where unknown), ``statistics``, ``is_available``: of each item.
     * ``columns``: the numbers of the items that may be recommended to somebody who has not bought them;
       ``column_of``: of each item its column, -1 without one.
-    * ``neighbours``: (items, 4 x columns): EASE, item-item, user-user and content side by side.
+    * ``neighbours``: (items, 4 x columns): EASE, item-item, user-user and content side by side; ``item_item`` and
+      ``content``: (columns, items), two of them turned round, for reasons.
     * ``popular``: columns by popularity, best first, none that nobody bought; ``fresh``: columns of new items,
       the newest first.
     """
@@ -142,8 +168,17 @@ class Shelf:
     columns: np.ndarray
     column_of: np.ndarray
     neighbours: sparse.csr_matrix
+    item_item: sparse.csr_matrix
+    content: sparse.csr_matrix
     popular: np.ndarray
     fresh: np.ndarray
+
+    def popularity_in(self, segment: str | None) -> np.ndarray:
+        """Of each item the popularity in a segment; in the whole shop where too little is known of it."""
+        learned = self.lessons.segments.get(segment) if segment is not None else None
+        if learned is None:
+            return self.statistics["popularity"]
+        return np.append(learned, self.statistics["popularity"][self.learned :])
 
 
 def lay_out(
@@ -213,6 +248,8 @@ def lay_out(
         columns=columns,
         column_of=column_of,
         neighbours=sparse.hstack(blocks, format="csr", dtype=np.float32),
+        item_item=blocks[1].T.tocsr(),
+        content=blocks[3].T.tocsr(),
         popular=popular[popularity[popular] > 0],
         fresh=column_of[cold],
     )
