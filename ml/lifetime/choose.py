@@ -2,8 +2,8 @@
 
 The window is the end of the history that is given, as long as the horizon or as a third of the history. The
 purchase model and the spend model are those with the least deviance on it (so Gamma-Gamma has to be better than
-the pooled mean); trees get the weight with the least deviance, and only where they are better than the probability
-model beyond chance.
+the pooled mean); trees get a weight only where they are better than the probability model beyond chance, and then
+the smallest one that is as good as the best by the rule of one standard error.
 """
 
 from __future__ import annotations
@@ -201,7 +201,15 @@ def _weight(
         "validation_value_deviance": float(alone.mean()),
         "validation_value_deviance_blended": float(blended[best].mean()),
     }
-    error = float(gain.std(ddof=1)) / np.sqrt(len(gain))
-    if not gain.mean() > SURE * error:
+    if not gain.mean() > SURE * _standard_error(gain):
         return 0.0, f"{NOTHING_LEARNED}not better than the probability model on the validation window", metrics
+    # The smallest weight that is as good as the best one but for one standard error: the window is a sample too.
+    for weight, loss in blended.items():
+        lost = loss - blended[best]
+        if lost.mean() <= _standard_error(lost):
+            return weight, "", metrics
     return best, "", metrics
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) / np.sqrt(len(values))
