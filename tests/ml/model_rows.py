@@ -140,12 +140,15 @@ def events_from(orders: pd.DataFrame, as_of: datetime = AS_OF) -> dict[str, pd.D
 
 
 def mail_from(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A weekly newsletter to whoever has ordered by then, at any hour by lot; who opens and clicks stays the same."""
+    """A weekly newsletter to whoever has ordered by then, at any hour by lot, with one of four subjects by lot.
+
+    Who opens and clicks stays the same; people read at an hour of their own, and one subject is opened more.
+    """
     first = orders.groupby("customer_id")["ordered_at"].min()
     emails, arms = [], []
     for week in range(-8, 27):
         sent = pd.Timestamp(AS_OF) - timedelta(days=7 * week)
-        readers = first.index[first < sent] if sent + timedelta(days=1, hours=4) <= as_of else first.index[:0]
+        readers = first.index[first < sent] if sent + timedelta(days=3) <= as_of else first.index[:0]
         number = readers.str[1:].astype(int).to_numpy() * 64 + week + 8
         treated = lot(number, 11) >= 0.1
         campaign = f"newsletter-{week + 8:02d}"
@@ -162,7 +165,10 @@ def mail_from(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.D
         got, number = readers[treated], number[treated]
         at = pd.Series(sent + pd.to_timedelta((lot(number, 12) * 24).astype(int), unit="h"))
         liking = number // 64 * 37 % 100 / 100
-        opened = lot(number, 13) < 0.15 + 0.5 * liking
+        subject = (lot(number, 15) * len(SUBJECTS)).astype(int)
+        opened = lot(number, 13) < (0.15 + 0.5 * liking) * np.where(subject == 1, 1.5, 1.0)
+        hour = np.where(number // 64 % 2 == 0, 8, 19) + (lot(number, 16) * 2).astype(int)
+        read = at + pd.to_timedelta((hour - at.dt.hour.to_numpy()) % 24 + 24 * (lot(number, 17) < 0.2), unit="h")
         clicked = opened & (lot(number, 14) < 0.1 + 0.4 * liking)
         emails.append(
             pd.DataFrame(
@@ -170,13 +176,13 @@ def mail_from(orders: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, pd.D
                     "customer_id": got,
                     "email_message_id": [f"m{one:08d}" for one in number],
                     "campaign_id": campaign,
-                    "subject": np.array(SUBJECTS)[(lot(number, 15) * len(SUBJECTS)).astype(int)],
+                    "subject": np.array(SUBJECTS)[subject],
                     "is_machine_opened": False,
                     "sent_at": at,
                     "delivered_at": at + timedelta(minutes=1),
-                    "opened_at": (at + timedelta(hours=3)).where(opened),
-                    "clicked_at": (at + timedelta(hours=4)).where(clicked),
-                    "unsubscribed_at": (at + timedelta(hours=4)).where(np.zeros(len(at), bool)),
+                    "opened_at": (read + timedelta(minutes=5)).where(opened),
+                    "clicked_at": (read + timedelta(minutes=6)).where(clicked),
+                    "unsubscribed_at": read.where(np.zeros(len(at), bool)),
                 }
             )
         )
