@@ -21,7 +21,7 @@ from ml.lots import lots
 from ml.opens import MATURE, opened_since
 from ml.send_time import clock, exploration, measure, readings, rhythm
 from ml.send_time.clock import HOURS, WEEKEND
-from ml.send_time.fitted import Known, SendTime, Settings, dump, fit, know, load
+from ml.send_time.fitted import Known, SendTime, Settings, dump, fit, for_everybody, know, load
 from ml.send_time.readings import Readings
 from ml.spec import Frames, Metrics, ModelSpec, Scores, Trained
 
@@ -29,12 +29,19 @@ from ml.spec import Frames, Metrics, ModelSpec, Scores, Trained
 def train(frames: Frames, as_of: datetime, settings: Settings, seed: int) -> Trained:
     """Fit on all events up to ``as_of``; measured by a fit without the last ``holdout_days`` on what was read in them.
 
+    Where own hours then told no more than everybody's histogram, all get one hour and the metrics say so.
     Deterministic; ``seed`` only picks the customers where there are more than ``sample``.
     """
     fitted, metrics = fit(frames, pd.Timestamp(as_of), settings, seed)
     at = pd.Timestamp(as_of) - pd.Timedelta(days=settings.holdout_days)
     earlier, _ = fit(frames, at, settings, seed)
-    metrics |= {"exploration": settings.exploration, **_measured(earlier, frames, as_of)}
+    measured = _measured(earlier, frames, as_of)
+    if fitted.is_personal and (measured["holdout_gain"] or 0.0) < 0:
+        fitted, earlier = for_everybody(fitted), for_everybody(earlier)
+        told = f"{measured['holdout_gain']:.3f} nats a reading over everybody's hours in {settings.holdout_days} days"
+        metrics["fallback"] = f"one hour for everybody: own hours gained {told}"
+        measured = _measured(earlier, frames, as_of)
+    metrics |= {"exploration": settings.exploration, **measured}
     return Trained(fitted, metrics, holdout(earlier, frames, as_of))
 
 
@@ -197,9 +204,11 @@ def _measured(fitted: SendTime, frames: Frames, as_of: datetime) -> Metrics:
     measured = _held_out(fitted, frames, as_of)
     names = ("log_likelihood", "log_likelihood_everyone", "log_likelihood_histogram")
     if measured is None:
-        return {f"holdout_{name}": None for name in names} | {"holdout_readings": 0, "holdout": "nothing to measure on"}
+        unknown = dict.fromkeys([f"holdout_{name}" for name in (*names, "gain")])
+        return unknown | {"holdout_readings": 0, "holdout": "nothing to measure on"}
     known, events, logs = measured
     metrics: Metrics = {f"holdout_{name}": float(values.mean()) for name, values in logs.items()}
+    metrics["holdout_gain"] = metrics["holdout_log_likelihood"] - metrics["holdout_log_likelihood_everyone"]
     metrics["holdout_readings"] = len(events.hour)
     return metrics | _open_rates(fitted, frames, as_of, known)
 

@@ -45,7 +45,14 @@ class SendTime:
     rates: Mapping[str, float]  # of each campaign
     open_strength: float
     is_personal: bool  # False: too little is known, everybody gets one hour
+    readings: int  # that it was fitted on
     settings: Settings
+
+
+def for_everybody(fitted: SendTime) -> SendTime:
+    """The same without own hours and segments: everybody gets one hour."""
+    found = rhythm.one_hour(fitted.rhythm, fitted.readings, fitted.settings.usual_hour)
+    return replace(fitted, rhythm=found, is_personal=False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def fit(frames: Frames, at: pd.Timestamp, settings: Settings, seed: int) -> tupl
         rates=rates,
         open_strength=1.0,
         is_personal=is_personal,
+        readings=len(events.hour),
         settings=settings,
     )
     hours = _hours(blank, who, events)
@@ -176,6 +184,7 @@ def dump(fitted: SendTime) -> dict[str, bytes]:
         "rates": _digits(fitted.rates),
         **_digits({name: getattr(fitted, name) for name in ("week_strength", "open_rate", "open_strength")}),
         "is_personal": fitted.is_personal,
+        "readings": fitted.readings,
         "settings": fitted.settings.model_dump(mode="json"),
     }
     return {"send_time.json": files.json_bytes(content)}
@@ -200,7 +209,7 @@ def load(artefact: Mapping[str, bytes]) -> SendTime:
         settings=Settings.model_validate(content["settings"]),
         **{
             name: content[name]
-            for name in ("zones", "week_strength", "open_rate", "rates", "open_strength", "is_personal")
+            for name in ("zones", "week_strength", "open_rate", "rates", "open_strength", "is_personal", "readings")
         },
     )
 

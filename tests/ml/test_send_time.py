@@ -128,6 +128,19 @@ def test_with_few_readers_everybody_gets_one_hour_and_the_metrics_say_so(shop):
     assert set(rows["tier"]) == {"everyone"}
 
 
+def test_where_own_hours_did_not_come_true_everybody_gets_one_hour_and_the_metrics_say_so(shop):
+    """In the last weeks those of the morning visit in the evening, and the other way round."""
+    frames = without_events(shop["frames"])
+    visits = shop["frames"]["customer_sessions"]
+    is_late = visits["started_at"] > pd.Timestamp(AS_OF) - pd.Timedelta(days=28)
+    turned = visits["started_at"] - pd.Timedelta(hours=12)
+    frames["customer_sessions"] = visits.assign(started_at=visits["started_at"].where(~is_late, turned))
+    trained = MODEL.train(frames, AS_OF, SETTINGS, 1)
+    assert trained.metrics["fallback"].startswith("one hour for everybody: own hours gained -")
+    assert trained.metrics["holdout_gain"] > -0.05
+    assert MODEL.score(trained.fitted, frames, AS_OF).rows["workday_hour"].nunique() == 1
+
+
 def test_a_shop_that_knows_nothing_mails_at_the_usual_hour(shop):
     frames = without_events(shop["frames"])
     trained = MODEL.train(frames, AS_OF, Settings(usual_hour=11), 1)
