@@ -24,6 +24,7 @@ from letterpress.operations import report
 from letterpress.settings import REPOSITORY
 from letterpress.sources import landing
 from letterpress.warehouse import build, publish
+from ml import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the story, on a machine that does much else
 
@@ -432,8 +433,8 @@ def test_another_pass_lands_publishes_and_sends_nothing(story):
         "warehouse_features.ingest_settled",
         "models_train.pin_features",
         "models_score.pin_features",
-        "models_score.score_customer_clusters",
-        "models_score.score_customer_lifetime_value",
+        *(f"models_score.score_{name}" for name in registry.aliases(story.line.settings.stores)),
+        "models_score.watch",
         "sync_local_esp.pull_suppressions",
         "sync_local_esp.pin_activation",
         "sync_local_esp.plan",
