@@ -88,13 +88,13 @@ def render(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["figure"] = figure
     serving = history[-1].model_version if history else None
-    importance = list(about.get("importance", {}).items())[:MOST_INPUTS]
+    importance = sorted(about.get("importance", {}).items(), key=lambda one: (-one[1], one[0]))[:MOST_INPUTS]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         about=about,
         is_serving=serving == about["model_version"],
         history=[one for one in history if about["model_version"] in (one.model_version, one.replaced_version)],
         trainings=trainings,
-        metrics=beside_baselines(about["metrics"]),
+        metrics=beside_baselines({name: value for name, value in about["metrics"].items() if name != "fallback"}),
         plots=[(curve["title"], plot(curve)) for _, curve in sorted(about.get("curves", {}).items())],
         importance=bars(importance) if importance else None,
         seen=seen[-6:],

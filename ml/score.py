@@ -90,8 +90,8 @@ def score(
     from ml import registry as versions
 
     as_of = utc(as_of)
+    alias, artefact, damaged = versions.serving(name, registry, registry_url)  # before the model's libraries load
     model = config.configured(name, configuration or config.DEFAULT)
-    alias, artefact, damaged = versions.serving(name, registry, registry_url)
     version = alias.model_version
     fitted = model.spec.load(artefact)
     folder = files.join(scores, name, version, as_of.strftime("%Y%m%dT%H%M%SZ"))
