@@ -79,6 +79,7 @@ def test_the_same_training_again_is_the_same_version_and_changes_nothing(name, s
     assert state(served.root / "registry" / "artefacts") == artefacts
 
 
+@pytest.mark.slow  # every model is trained again
 @pytest.mark.parametrize("name", MODELS)
 def test_another_registry_comes_to_the_same_version(name, served):
     one = registry.champion(name, served.registry_url)
@@ -128,6 +129,7 @@ def test_without_a_champion_nothing_is_scored(place):
     assert not Path(place.scores).exists()
 
 
+@pytest.mark.slow  # every model is trained twice
 @pytest.mark.parametrize("name", MODELS)
 def test_events_after_as_of_change_neither_model_nor_scores(name, place, simulated_orders, tmp_path):
     cut = AS_OF - timedelta(days=100)
