@@ -44,7 +44,7 @@ class Settings(ModelSettings):
     snapshots: int = Field(default=4, ge=1, description="earlier instants that the ranker learns from")
     snapshot_step_days: int = Field(default=15, gt=0, description="days from one snapshot to the next")
     warm_items: int = Field(default=3_500, ge=10, le=10_000, description="most products that have neighbours")
-    neighbours: int = Field(default=200, ge=5, description="neighbours kept of each product")
+    neighbours: int = Field(default=100, ge=5, description="neighbours kept of each product")
     segment: str | None = Field(default=None, description="column of customer_features; popularity by it for strangers")
 
     @model_validator(mode="after")
@@ -191,7 +191,7 @@ def outcomes(fitted: Recommender, frames: Frames, scored_as_of: datetime, as_of:
         return None
     with threadpool_limits(limits=1):
         shelf = past_shelf(fitted.lessons, frames["products"], fitted.settings.plan(), scored_as_of)
-        outcome = buyers_after(frames["customer_order_lines"], shelf, scored_as_of, until)
+        outcome = buyers_after(frames["customer_order_lines"], shelf.items, scored_as_of, until)
         rules = fitted.settings.rules()
         lists = recommend(shelf, outcome.bought, fitted.judge, rules).table(len(outcome.bought.customers), rules.places)
     truth = hits(lists, outcome.row, outcome.item).sum(axis=1)

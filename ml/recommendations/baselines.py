@@ -9,6 +9,7 @@ import numpy as np
 from ml.recommendations.history import History
 
 CUSTOMERS_AT_ONCE = 500
+AGAIN_FORMS = ("orders", "decayed orders", *(f"orders, half-life {days} days" for days in (30, 90, 180)))
 
 
 def popularity(everybody: History, days: float) -> np.ndarray:
@@ -49,9 +50,9 @@ def again_lists(
 
 
 def again_scores(bought: History) -> dict[str, np.ndarray]:
-    """The forms of buying again to choose from, each a score of the pairs (positive)."""
-    faded = {f"orders, half-life {days} days": bought.orders * np.exp2(-bought.last / days) for days in (30, 90, 180)}
-    return {"orders": bought.orders.astype(float), "decayed orders": bought.decayed, **faded}
+    """The forms of buying again to choose from, ``AGAIN_FORMS``, each a score of the pairs (positive)."""
+    faded = [bought.orders * np.exp2(-bought.last / days) for days in (30, 90, 180)]
+    return dict(zip(AGAIN_FORMS, [bought.orders.astype(float), bought.decayed, *faded], strict=True))
 
 
 def _lists(bought: History, scores: Callable[[History], np.ndarray], new_only: bool, places: int) -> np.ndarray:

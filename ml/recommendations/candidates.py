@@ -44,9 +44,9 @@ FEATURES = (
 class Limits:
     """How many candidates each source may name for a customer."""
 
-    similar: int = 25
-    popular: int = 25
-    own: int = 40
+    similar: int = 15
+    popular: int = 20
+    own: int = 35
     fresh: int = 10
 
 
@@ -81,20 +81,13 @@ def candidates(shelf: Shelf, bought: History, limits: Limits) -> Candidates:
     own_scores[on_shelf] = scores[pair_row[on_shelf], :, pair_column[on_shelf]]
     scores[pair_row[on_shelf], :, pair_column[on_shelf]] = -np.inf
 
-    depth = min(limits.similar, width)
-    rank = np.full(scores.shape, depth, dtype=np.int16)
-    named = np.zeros((count, width), dtype=bool)
-    if depth:
-        top = np.argpartition(-scores, depth - 1, axis=2)[:, :, :depth]
-        found = np.take_along_axis(scores, top, axis=2)
-        order = np.lexsort((top, -found), axis=2)
-        top, found = np.take_along_axis(top, order, axis=2), np.take_along_axis(found, order, axis=2)
-        np.put_along_axis(rank, top, np.arange(depth, dtype=np.int16), axis=2)
-        row, source, place = np.nonzero(found > 0)
-        named[row, top[row, source, place]] = True
-        named[:, shelf.popular[: limits.popular]] = True
-        named[:, shelf.fresh[: limits.fresh]] = True
-        named[pair_row[on_shelf], pair_column[on_shelf]] = False
+    rank = np.full(scores.shape, limits.similar, dtype=np.int16)
+    row, source, column, place = _best(scores, limits.similar)
+    rank[row, source, column] = place
+    named = (rank < limits.similar).any(axis=1)
+    named[:, shelf.popular[: limits.popular]] = True
+    named[:, shelf.fresh[: limits.fresh]] = True
+    named[pair_row[on_shelf], pair_column[on_shelf]] = False
     new_row, new_column = np.nonzero(named)
 
     again = again_score(shelf, bought)
@@ -122,6 +115,24 @@ def candidates(shelf: Shelf, bought: History, limits: Limits) -> Candidates:
     ).astype(np.float32)
     by_customer = np.argsort(row, kind="stable")
     return Candidates(row[by_customer], item[by_customer], (pair >= 0)[by_customer], features[by_customer])
+
+
+def _best(scores: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The ``depth`` best positive scores along the last axis: their three places, and their rank from 0.
+
+    Ties go to the smaller column. A bar from a partition is twice as fast as a partition of places.
+    """
+    width = scores.shape[2]
+    bar = np.zeros(scores.shape[:2], np.float32)
+    if 0 < depth < width:
+        bar = np.partition(scores, width - depth, axis=2)[:, :, width - depth]
+    row, source, column = np.nonzero(scores >= np.maximum(bar, np.finfo(np.float32).tiny)[:, :, np.newaxis])
+    order = np.lexsort((column, -scores[row, source, column], source, row))
+    row, source, column = row[order], source[order], column[order]
+    group = row * scores.shape[1] + source
+    place = np.arange(len(group)) - np.searchsorted(group, group)
+    kept = place < depth
+    return row[kept], source[kept], column[kept], place[kept]
 
 
 def _pair_features(

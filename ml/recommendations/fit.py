@@ -29,7 +29,7 @@ class Plan:
     shortest_history_days: int = 45
     warm_items: int = 3_500
     minimum_buyers: int = 2
-    neighbours: int = 200
+    neighbours: int = 100
     content_neighbours: int = 50
     cold_items: int = 500
     new_days: int = 60
@@ -107,7 +107,7 @@ class Fitter:
     def _make_examples(self, cut: datetime, choices: Choices) -> Examples | None:
         shelf = past_shelf(self.learn(cut, choices), self.products, self.plan, cut)
         until = cut + timedelta(days=self.plan.horizon_days)
-        outcome = buyers_after(self.lines, shelf, cut, until)
+        outcome = buyers_after(self.lines, shelf.items, cut, until)
         bought, row, item = outcome.bought, outcome.row, outcome.item
         if len(bought.customers) > self.plan.ranker_customers:
             chance = np.random.default_rng(self.seed)
@@ -138,10 +138,10 @@ class Outcome:
     is_new: np.ndarray
 
 
-def buyers_after(lines: pd.DataFrame, shelf: Shelf, cut: datetime, until: datetime) -> Outcome:
-    """Who bought what of the shelf's items after the cut and up to ``until``, of those who had bought before."""
-    bought = history(lines, shelf.items, cut)
-    row, item = bought_after(lines, shelf.items, bought.customers, cut, until)
+def buyers_after(lines: pd.DataFrame, items: np.ndarray, cut: datetime, until: datetime) -> Outcome:
+    """Who bought what of the items after the cut and up to ``until``, of those who had bought before."""
+    bought = history(lines, items, cut)
+    row, item = bought_after(lines, items, bought.customers, cut, until)
     chosen = np.unique(row)
     bought, row = bought.taken(chosen), np.searchsorted(chosen, row)
     is_new = ~np.isin(row * bought.items + item, bought.row * bought.items + bought.item)
@@ -171,14 +171,11 @@ def best_ease(
     known = lines[(lines["ordered_at"] <= pd.Timestamp(cut)).to_numpy()]
     items = np.array(sorted(known["product_id"].unique()), dtype=object)
     everybody = history(known, items, cut)
-    row, item = bought_after(lines, items, everybody.customers, cut, until)
-    chosen = np.unique(row)
-    if not len(chosen):
+    outcome = buyers_after(lines, items, cut, until)
+    counts = outcome.is_new if new_only else np.ones(len(outcome.row), dtype=bool)
+    bought, row, item = outcome.bought, outcome.row[counts], outcome.item[counts]
+    if not len(row):
         return None
-    bought, row = everybody.taken(chosen), np.searchsorted(chosen, row)
-    if new_only:
-        is_new = ~np.isin(row * bought.items + item, bought.row * bought.items + bought.item)
-        row, item = row[is_new], item[is_new]
     warm = warm_numbers(everybody, plan.warm_items, plan.minimum_buyers)
     best, best_value = None, -np.inf
     for choices in grid:

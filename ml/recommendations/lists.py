@@ -13,7 +13,7 @@ from ml.recommendations.history import History
 from ml.recommendations.shelf import Shelf
 
 Judge = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-CUSTOMERS_AT_ONCE = 1_000
+CUSTOMERS_AT_ONCE = 250
 
 AGAIN, PERSONAL, POPULAR = "buy again", "personal", "popular"
 

@@ -36,7 +36,7 @@ def holdout(
     the shop's rules (what was just bought, places for new items), which the simple answers do not have either.
     """
     shelf = past_shelf(lessons, products, plan, cut)
-    outcome = buyers_after(lines, shelf, cut, until)
+    outcome = buyers_after(lines, shelf.items, cut, until)
     bought, row, item = outcome.bought, outcome.row, outcome.item
     count = len(bought.customers)
     if not count:

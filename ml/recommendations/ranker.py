@@ -17,13 +17,13 @@ TREES = {
     "tree_method": "hist",
     "max_bin": 64,
     "max_depth": 3,
-    "learning_rate": 0.05,
+    "learning_rate": 0.06,
     "min_child_weight": 20,
     "subsample": 0.8,
     "colsample_bytree": 0.6,
     "nthread": 1,
 }
-ROUNDS = 200
+ROUNDS = 150
 MINIMUM_HITS = 100
 """With fewer candidates that were bought, of own or of new items, no ranker is learned."""
 
