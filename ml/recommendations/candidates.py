@@ -42,12 +42,12 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How many candidates each source may name for a customer."""
+    """How many candidates each source may name for a customer; of new items the newest and the most alike."""
 
     similar: int = 15
     popular: int = 20
     own: int = 35
-    fresh: int = 10
+    fresh: int = 5
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,9 @@ def candidates(shelf: Shelf, bought: History, limits: Limits) -> Candidates:
     named = (rank < limits.similar).any(axis=1)
     named[:, shelf.popular[: limits.popular]] = True
     named[:, shelf.fresh[: limits.fresh]] = True
+    content = scores[:, SOURCES.index("content"), shelf.fresh][:, np.newaxis]
+    row, _, column, _ = _best(content, limits.fresh)
+    named[row, shelf.fresh[column]] = True
     named[pair_row[on_shelf], pair_column[on_shelf]] = False
     new_row, new_column = np.nonzero(named)
 

@@ -36,7 +36,7 @@ class Plan:
     neighbour_customers: int = 100_000
     ranker_customers: int = 5_000
     regularisations: tuple[float, ...] = (100.0, 300.0, 1000.0)
-    half_lives_days: tuple[float, ...] = (60.0, 180.0)
+    half_lives_days: tuple[float, ...] = (30.0, 90.0)
     limits: Limits = field(default_factory=Limits)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ml.recommendations.candidates import Limits, candidates
+from ml.recommendations.candidates import FEATURES, Limits, candidates
 from ml.recommendations.history import History
 from ml.recommendations.shelf import Shelf
 
@@ -81,15 +81,21 @@ def _recommend(shelf: Shelf, bought: History, judge: Judge, rules: Rules, new_on
     if new_only:
         relevance = odds
     order = np.lexsort((item, -relevance, row))
-    listed = order[_is_listed(row[order], np.isin(shelf.column_of[item[order]], shelf.fresh), rules)]
+    is_fresh = np.isin(shelf.column_of[item[order]], shelf.fresh)
+    likeness = features[order, FEATURES.index("content")]
+    listed = order[_is_listed(row[order], is_fresh, likeness, rules)]
     row = row[listed]
     return Lists(row, _place(row), item[listed], relevance[listed], probability[listed], is_own[listed])
 
 
-def _is_listed(row: np.ndarray, is_fresh: np.ndarray, rules: Rules) -> np.ndarray:
-    """Which of the sorted candidates stand in the list: the best, and among them the best new items in any case."""
+def _is_listed(row: np.ndarray, is_fresh: np.ndarray, likeness: np.ndarray, rules: Rules) -> np.ndarray:
+    """Which of the sorted candidates stand in the list: the best, and some new items in any case.
+
+    Those are the most alike to what the customer bought: nobody's purchases can speak for them yet.
+    """
     reserved = np.zeros(len(row), dtype=bool)
     fresh = np.flatnonzero(is_fresh)
+    fresh = fresh[np.lexsort((-likeness[fresh], row[fresh]))]
     reserved[fresh[_place(row[fresh]) < rules.fresh_places]] = True
     room = rules.places - np.bincount(row[reserved], minlength=int(row.max(initial=-1)) + 1)
     others = np.flatnonzero(~reserved)

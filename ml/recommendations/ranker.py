@@ -24,6 +24,9 @@ TREES = {
     "nthread": 1,
 }
 ROUNDS = 150
+NEW_ITEM_TREES = 3
+"""Trees that each round of the new items' booster averages: few new items are bought, and one tree is noisy."""
+
 MINIMUM_HITS = 100
 """With fewer candidates that were bought, of own or of new items, no ranker is learned."""
 

@@ -234,7 +234,9 @@ def lay_out(
         _spread(block, lessons.warm, column_of, len(items), len(columns))
         for block in (lessons.ease, lessons.item_item, lessons.user_user)
     ]
-    blocks = [*learned_blocks, similarity.content(described, columns, neighbours)]
+    most_bought = np.argsort(-statistics["buyers"], kind="stable")[: 2 * len(columns)]
+    sources = np.union1d(most_bought, columns)
+    blocks = [*learned_blocks, similarity.content(described, sources, columns, neighbours)]
     popularity = statistics["popularity"][columns]
     popular = np.argsort(-popularity, kind="stable")
     return Shelf(

@@ -52,26 +52,33 @@ def user_user(purchases: sparse.csr_matrix, neighbours: int) -> sparse.csr_matri
     return strongest(weights, neighbours)
 
 
-def content(products: pd.DataFrame, targets: np.ndarray, neighbours: int) -> sparse.csr_matrix:
-    """Cosine of what products are: words of the name (TF-IDF), category and price band, one third each at most.
+def content(products: pd.DataFrame, sources: np.ndarray, targets: np.ndarray, neighbours: int) -> sparse.csr_matrix:
+    """Cosine of what products are: words of the name (TF-IDF, weight 0.7), category (0.2) and price band (0.1).
 
-    ``products``: ``product_name``, ``category``, ``price`` in the catalogue's order; ``targets``: the items that
-    may be recommended, by number. Returns (items, targets); an item says nothing for itself.
+    ``products``: ``product_name``, ``category``, ``price`` in the catalogue's order; ``sources``: the items that say
+    something, ``targets``: those that may be recommended, both by number. Returns (items, targets); an item says
+    nothing for itself.
     """
     described = described_products(products)
+    saying = described[sources]
+    place = np.full(len(products), -1)
+    place[sources] = np.arange(len(sources))
     blocks = []
-    for begin in range(0, len(targets), 1000):
-        chosen = targets[begin : begin + 1000]
-        weights = (described @ described[chosen].T).toarray()
-        weights[chosen, np.arange(len(chosen))] = 0.0
-        blocks.append(strongest(weights, neighbours))
+    for begin in range(0, len(targets), 500):
+        chosen = targets[begin : begin + 500]
+        weights = (saying @ described[chosen].T).toarray()
+        itself = np.flatnonzero(place[chosen] >= 0)
+        weights[place[chosen][itself], itself] = 0.0
+        blocks.append(strongest(weights, neighbours).tocoo())
+    shape = (len(products), len(targets))
     if not blocks:
-        return sparse.csr_matrix((len(products), 0), dtype=np.float32)
-    return sparse.hstack(blocks, format="csr", dtype=np.float32)
+        return sparse.csr_matrix(shape, dtype=np.float32)
+    weights = sparse.hstack(blocks).tocoo()
+    return sparse.csr_matrix((weights.data, (sources[weights.row], weights.col)), shape=shape, dtype=np.float32)
 
 
 def described_products(products: pd.DataFrame) -> sparse.csr_matrix:
-    """Rows of length up to 1: words, category and price band of each product."""
+    """Rows of length up to 1: words, category and price band of each product; what is unknown is left out."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     names = products["product_name"].fillna("").astype(str)
