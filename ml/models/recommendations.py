@@ -275,7 +275,7 @@ def _shelf(fitted: Recommender, products: pd.DataFrame, as_of: datetime) -> Shel
 def _bought(frames: Frames, shelf: Shelf, as_of: datetime) -> History:
     """What everybody in the frames has bought of the shelf's items."""
     lines = frames["customer_order_lines"]
-    ids = {*frames["customer_features"]["customer_id"], *lines["customer_id"]}
+    ids = pd.concat([frames["customer_features"]["customer_id"], lines["customer_id"]]).unique()
     return history(lines, shelf.items, as_of, np.array(sorted(ids), dtype=object))
 
 

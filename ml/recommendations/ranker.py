@@ -111,9 +111,9 @@ def learn_ranker(snapshots: Sequence[Examples], seed: int) -> tuple[Ranker | Non
     group = np.unique(group, return_inverse=True)[1]
     ndcg = {"objective": "rank:ndcg", "lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 20}
     order = _boost(features, label, ndcg, seed, group)
-    own, new = (
-        _boost(features[kind], label[kind], {"objective": "binary:logistic"}, seed) for kind in (is_own, ~is_own)
-    )
+    logistic = {"objective": "binary:logistic"}
+    own = _boost(features[is_own], label[is_own], logistic, seed)
+    new = _boost(features[~is_own], label[~is_own], {**logistic, "num_parallel_tree": NEW_ITEM_TREES}, seed)
     plain = Ranker(order, own, new, (0.0, 0.0), (1.0, 1.0))
     _, odds = plain.judge(features, is_own)
     scores = _margin(order, features)

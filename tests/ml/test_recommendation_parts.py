@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from ml.recommendations import baselines, metrics, similarity, store
+from ml.recommendations import baselines, candidates, metrics, similarity, store
 from ml.recommendations.fit import Fitter, Plan
 from ml.recommendations.history import AGAIN_HALF_LIFE_DAYS, bought_after, history
 from ml.recommendations.shelf import item_statistics
@@ -67,6 +67,19 @@ def test_only_the_strongest_sources_of_each_item_are_kept():
     weights = np.array([[0.0, 0.5, -0.9], [0.2, 0.0, 0.1], [0.3, 0.0, 0.0]])
     kept = similarity.strongest(weights, 1).toarray()
     np.testing.assert_allclose(kept, [[0, 0.5, -0.9], [0, 0, 0], [0.3, 0, 0]], rtol=1e-6)
+
+
+def test_the_best_scores_are_found_exactly_in_any_width():
+    chance = np.random.default_rng(8)
+    for width in (1, 7, 40, 333):
+        scores = np.round(chance.normal(0, 1, (6, 2, width)), 1).astype(np.float32)
+        scores[0, 0] = -np.inf
+        row, source, column, place = candidates._best(scores, 5)
+        found = {(r, s, p): c for r, s, c, p in zip(row, source, column, place, strict=True)}
+        for r, s in np.ndindex(6, 2):
+            best = [c for c in np.argsort(-scores[r, s], kind="stable")[:5] if scores[r, s, c] > 0]
+            assert [found[r, s, p] for p in range(len(best))] == best
+        assert len(found) == len(row) == sum(min(5, (scores[r, s] > 0).sum()) for r, s in np.ndindex(6, 2))
 
 
 def test_content_knows_products_by_words_category_and_price():
