@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("card.html.jinja")
 INDEX = Path(__file__).with_name("cards.html.jinja")
 MOST_INPUTS = 15
+REPORTS = 100
+"""So many of the latest reports on a model are looked through for what they say of a version."""
 COLOURS = ("#1f5fa6", "#c2571a", "#3d7d4c", "#7a4b94", "#8a6d1b", "#4d4d4d", "#a8325e", "#2a8c8c")
 
 
@@ -38,7 +40,7 @@ def write_card(registry: str, version: str, registry_url: str) -> str:
     name = about["model_name"]
     history = versions.history(registry_url, name)
     trainings = [one for one in versions.trainings(registry_url, name) if one.model_version == version]
-    seen = [one for one in reports(registry, name) if one["model_version"] == version]
+    seen = [one for one in reports(registry, name, latest=REPORTS) if one["model_version"] == version]
     uri, page = card_uri(registry, version), render(about, history, trainings, seen).encode()
     if not files.exists(uri) or files.read_bytes(uri) != page:
         files.write_bytes(uri, page)

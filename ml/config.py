@@ -35,21 +35,29 @@ class PromotionGate(BaseModel):
     )
 
 
-class Fairness(BaseModel):
-    """By which columns of ``customer_features`` a model's selection and quality are compared, and what may differ."""
+class FairnessGate(BaseModel):
+    """What may differ between groups of customers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minimum_selection_ratio: float = Field(default=0.8, gt=0, le=1, description="lowest rate over the highest")
+    maximum_quality_gap: float | None = Field(
+        default=None, ge=0, description="best group's quality minus the worst one's; none: it is shown, not judged"
+    )
+    minimum_group: int = Field(default=50, ge=2, description="smaller groups are not shown")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+class Fairness(FairnessGate):
+    """By which columns of ``customer_features`` a model's selection and quality are compared, and the gate."""
 
     groups: tuple[str, ...] = Field(default=(), description="columns of customer_features; none: nothing is compared")
     bands: dict[str, tuple[float, ...]] = Field(
         default_factory=dict, description="least values of the bands of a number, such as {age_years: [25, 45, 65]}"
     )
     selected_share: float = Field(default=0.2, gt=0, lt=1, description="the best share counts as selected")
-    minimum_selection_ratio: float = Field(default=0.5, ge=0, le=1, description="lowest rate over the highest")
-    maximum_quality_gap: float | None = Field(
-        default=None, ge=0, description="best group's quality minus the worst one's; none: it is shown alone"
-    )
-    minimum_group: int = Field(default=50, ge=10, description="smaller groups are not shown")
+    # Tastes differ between groups, and what is given out here is mail, no job: the usual four fifths is too strict.
+    minimum_selection_ratio: float = Field(default=0.5, gt=0, le=1, description="lowest rate over the highest")
 
 
 class Monitoring(BaseModel):

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
+from ml.config import FairnessGate
 from ml.ranking import roc_auc
 
 UNKNOWN, OTHER = "unknown", "other groups"
@@ -26,19 +26,6 @@ RESAMPLED = 20_000
 
 Quality = Callable[[pd.DataFrame], float | None]
 """Rows with ``truth`` and ``prediction`` → one number, more is better; None where it cannot be measured."""
-
-
-class FairnessGate(BaseModel):
-    """What a version has to keep to before it serves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minimum_selection_ratio: float = Field(default=0.8, gt=0, le=1)
-    maximum_quality_gap: float | None = Field(
-        default=None, ge=0, description="in units of the quality; None: not judged"
-    )
-    minimum_group: int = Field(default=50, ge=2, description="smaller groups are not shown")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ KEYS = {
     "experiments": ["customer_id", "assigned_at", "experiment_id"],
 }
 
+NAMING = "%Y%m%dT%H%M%SZ"
+"""How a file or folder is named after its instant, in UTC: names sort as instants do."""
+
 CustomerRange: TypeAlias = tuple[str | None, str | None]
 """Customers from the first id on and before the second; None is no bound."""
 

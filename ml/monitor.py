@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml import config, files
 from ml.errors import ModelError
-from ml.frames import customer_ranges, read_frames, utc
+from ml.frames import NAMING, customer_ranges, read_frames, utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,9 @@ MOST_CUSTOMERS = 50_000
 """Drift is told from so many customers: ids are hashes, so the first ones are as good as any."""
 
 DRAWS = 300
-NAMING = "%Y%m%dT%H%M%SZ"
+
+DEGRADED = ("retrain", "roll_back")
+"""Verdicts after which another version is wanted: one that gave way leaves an older one behind."""
 
 
 def watch(
@@ -93,16 +95,18 @@ def verdict(report: Mapping[str, Any], monitoring: Monitoring) -> tuple[str, str
     return "fine", "nothing has moved that matters"
 
 
-def reports(registry: str, name: str) -> list[dict[str, Any]]:
-    """Every report on a model, oldest first."""
+def reports(registry: str, name: str, latest: int) -> list[dict[str, Any]]:
+    """The latest reports on a model, oldest first."""
     folder = files.join(registry, "monitoring", name)
-    return [files.read_json(files.join(folder, file)) for file in files.names(folder)]
+    return [files.read_json(files.join(folder, file)) for file in files.names(folder)[-latest:]]
 
 
 def is_degraded(registry: str, name: str, since: datetime) -> bool:
     """Whether the latest report asks for another training, and came after ``since``."""
-    found = reports(registry, name)
-    return bool(found) and found[-1]["verdict"] == "retrain" and datetime.fromisoformat(found[-1]["as_of"]) > since
+    return any(
+        report["verdict"] in DEGRADED and datetime.fromisoformat(report["as_of"]) > since
+        for report in reports(registry, name, latest=1)
+    )
 
 
 def _uri(registry: str, name: str, as_of: datetime) -> str:
@@ -214,7 +218,7 @@ def fairness(
     import numpy as np
     import pandas as pd
 
-    from ml.fairness import FairnessGate, report
+    from ml.fairness import report
 
     known = held.drop_duplicates("customer_id", keep="last").merge(groups, on="customer_id", validate="one_to_one")
     for column, bands in settings.bands.items():
@@ -226,9 +230,4 @@ def fairness(
         ]
         known[column] = pd.cut(known[column].astype(float), edges, right=False, labels=names).astype(object)
     known["selected"] = known["prediction"].rank(method="first", pct=True) > 1 - settings.selected_share
-    gate = FairnessGate(
-        minimum_selection_ratio=settings.minimum_selection_ratio,
-        maximum_quality_gap=settings.maximum_quality_gap,
-        minimum_group=settings.minimum_group,
-    )
-    return report(known, settings.groups, gate, quality).as_json()
+    return report(known, settings.groups, settings, quality).as_json()

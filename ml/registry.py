@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,11 +203,7 @@ def champion(name: str, registry_url: str) -> Alias | None:
 
 def history(registry_url: str, name: str | None = None) -> list[Alias]:
     """The whole log, oldest first within a model, of one model or of all."""
-    query = sa.select(_LOG).order_by(_LOG.c.model_name, _LOG.c.sequence)
-    if name is not None:
-        query = query.where(_LOG.c.model_name == name)
-    with _connect(registry_url) as connection:
-        return [_alias(row) for row in connection.execute(query).mappings()]
+    return [Alias(**row) for row in _rows(_LOG, registry_url, name, "sequence")]
 
 
 def promote(name: str, version: str, registry_url: str, *, as_of: datetime, reason: str, expected: str | None) -> Alias:
@@ -246,77 +242,54 @@ def refused(name: str, registry_url: str) -> set[str]:
     return versions
 
 
+def serving_versions(registry: str, registry_url: str) -> dict[str, str]:
+    """Of every model the version that serves and is whole; a model of which none is whole is left out."""
+    found = {}
+    for name in aliases(registry_url):
+        with suppress(RegistryError):
+            found[name] = serving(name, registry, registry_url)[0].model_version
+    return found
+
+
 def record(training: Training, registry_url: str) -> bool:
     """Keep that a training took place; False where the same one is recorded already."""
-    row = {
-        **training.__dict__,
-        "as_of": _text(training.as_of),
-        "metrics": json.dumps(dict(training.metrics), sort_keys=True),
-        "recorded_at": _text(training.recorded_at),
-    }
+    return _insert(_TRAININGS, training, registry_url)
+
+
+def record_version(version: Version, registry_url: str) -> bool:
+    """Keep that a version exists; one that is known stays as it is, and the answer is False."""
+    return _insert(_VERSIONS, version, registry_url)
+
+
+def versions(registry_url: str, name: str | None = None) -> list[Version]:
+    """Every version that was trained, oldest first, of one model or of all."""
+    return [Version(**row) for row in _rows(_VERSIONS, registry_url, name, "recorded_at", "model_version")]
+
+
+def trainings(registry_url: str, name: str | None = None) -> list[Training]:
+    """Every recorded training, oldest ``as_of`` first, of one model or of all."""
+    return [Training(**row) for row in _rows(_TRAININGS, registry_url, name, "as_of", "recorded_at", "model_version")]
+
+
+def _insert(table: sa.Table, record: Any, registry_url: str) -> bool:
+    """One row of a record; False where a row of its key is there."""
+    row = {key: _WRITTEN.get(key, _as_it_is)(value) for key, value in record.__dict__.items()}
     try:
         with _connect(registry_url, write=True) as connection:
-            connection.execute(_TRAININGS.insert(), row)
+            connection.execute(table.insert(), row)
     except sa.exc.IntegrityError:
         return False
     return True
 
 
-def record_version(version: Version, registry_url: str) -> None:
-    """Keep that a version exists; one that is known stays as it is."""
-    row = {
-        **version.__dict__,
-        "as_of": _text(version.as_of),
-        "files": json.dumps(dict(version.files), sort_keys=True),
-        "recorded_at": _text(version.recorded_at),
-    }
-    try:
-        with _connect(registry_url, write=True) as connection:
-            connection.execute(_VERSIONS.insert(), row)
-    except sa.exc.IntegrityError:
-        return
-
-
-def versions(registry_url: str, name: str | None = None) -> list[Version]:
-    """Every version that was trained, oldest first, of one model or of all."""
-    query = sa.select(_VERSIONS).order_by(_VERSIONS.c.model_name, _VERSIONS.c.recorded_at, _VERSIONS.c.model_version)
+def _rows(table: sa.Table, registry_url: str, name: str | None, *order: str) -> list[dict[str, Any]]:
+    """The rows of a table with their types back, by model and then in ``order``."""
+    query = sa.select(table).order_by(table.c.model_name, *(table.c[column] for column in order))
     if name is not None:
-        query = query.where(_VERSIONS.c.model_name == name)
+        query = query.where(table.c.model_name == name)
     with _connect(registry_url) as connection:
         rows = connection.execute(query).mappings().all()
-    return [
-        Version(
-            **{
-                **row,
-                "as_of": datetime.fromisoformat(row["as_of"]),
-                "files": json.loads(row["files"]),
-                "recorded_at": datetime.fromisoformat(row["recorded_at"]),
-            }
-        )
-        for row in rows
-    ]
-
-
-def trainings(registry_url: str, name: str | None = None) -> list[Training]:
-    """Every recorded training, oldest ``as_of`` first, of one model or of all."""
-    query = sa.select(_TRAININGS).order_by(
-        _TRAININGS.c.model_name, _TRAININGS.c.as_of, _TRAININGS.c.recorded_at, _TRAININGS.c.model_version
-    )
-    if name is not None:
-        query = query.where(_TRAININGS.c.model_name == name)
-    with _connect(registry_url) as connection:
-        rows = connection.execute(query).mappings().all()
-    return [
-        Training(
-            **{
-                **row,
-                "as_of": datetime.fromisoformat(row["as_of"]),
-                "metrics": json.loads(row["metrics"]),
-                "recorded_at": datetime.fromisoformat(row["recorded_at"]),
-            }
-        )
-        for row in rows
-    ]
+    return [{key: _READ.get(key, _as_it_is)(value) for key, value in row.items()} for row in rows]
 
 
 def _stack(entries: list[Alias]) -> list[Alias]:
@@ -353,22 +326,30 @@ def _append(
             connection.execute(_LOG.insert(), row)
     except sa.exc.IntegrityError as error:
         raise PromotionConflict(conflict) from error
-    return _alias(row)
-
-
-def _alias(row: Mapping[str, Any]) -> Alias:
-    return Alias(
-        **{
-            **row,
-            "as_of": datetime.fromisoformat(row["as_of"]),
-            "recorded_at": datetime.fromisoformat(row["recorded_at"]),
-        }
-    )
+    return Alias(**{key: _READ.get(key, _as_it_is)(value) for key, value in row.items()})
 
 
 def _text(instant: datetime) -> str:
     """Instants as text of one length, since SQLite has no type that keeps the zone."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True)
+
+
+# Columns that the database holds as text.
+_WRITTEN = {"as_of": _text, "recorded_at": _text, "metrics": _json, "files": _json}
+_READ = {
+    "as_of": datetime.fromisoformat,
+    "recorded_at": datetime.fromisoformat,
+    "metrics": json.loads,
+    "files": json.loads,
+}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml import config, files
 from ml.errors import ModelError, NoChampion
-from ml.frames import customer_ranges, deciles, read_frames, tiers, utc
+from ml.frames import NAMING, customer_ranges, deciles, read_frames, tiers, utc
 from ml.spec import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def score(
     model = config.configured(name, configuration or config.DEFAULT)
     version = alias.model_version
     fitted = model.spec.load(artefact)
-    folder = files.join(scores, name, version, as_of.strftime("%Y%m%dT%H%M%SZ"))
+    folder = files.join(scores, name, version, as_of.strftime(NAMING))
     uri = files.join(folder, "scores.parquet")
     with tempfile.TemporaryDirectory(prefix="letterpress-scores-") as work:
         items = _Items(f"{work}/items.parquet", name, version, as_of)

@@ -55,8 +55,7 @@ def train(
     as_of = utc(as_of)
     model = config.configured(name, configuration or config.DEFAULT)
     frames = read_frames(features, model.features, as_of)
-    previous = _serving(model, registry, registry_url)
-    going_on = (previous,) if model.spec.continues else ()
+    going_on = (_serving(model, registry, registry_url),) if model.spec.continues else ()
     trained = model.spec.train(frames, as_of, model.settings, seed, *going_on)
     about = {
         "model_name": name,

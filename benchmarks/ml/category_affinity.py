@@ -41,11 +41,7 @@ def measure(data: Path) -> list[dict[str, Any]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 2 without the data, 1 if a bar is missed, else 0."""
-    try:
-        return run("category_affinity", "complete_journey", __doc__.splitlines()[0], measure, arguments)
-    except FileNotFoundError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run("category_affinity", "complete_journey", __doc__.splitlines()[0], measure, arguments)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import warehouse
-from benchmarks.ml.rows import REPOSITORY
+from benchmarks.ml.rows import REPOSITORY, written
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from letterpress.demo.truth import Truth
+
+SEEDS = (101, 102, 103)
+"""Shops to report on; none of them was used in building."""
 
 EXPORTED = "select table_name from information_schema.tables where table_schema = 'features' order by 1"
 
@@ -35,6 +39,7 @@ class Shop:
     folder: Path
     features: str
     as_of: datetime
+    days: int
 
     def truth(self) -> Truth:
         """What really is so."""
@@ -65,7 +70,24 @@ def shop(seed: int, *, customers: int = 5_000, days: int = 240, folder: Path | N
         paths = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'plugins'}"
         subprocess.run(command, check=True, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": paths})
     about = json.loads((folder / "shop.json").read_text(encoding="utf-8"))
-    return Shop(folder, str(folder / "features"), datetime.fromisoformat(about["as_of"]))
+    return Shop(folder, str(folder / "features"), datetime.fromisoformat(about["as_of"]), about["days"])
+
+
+def run(
+    name: str,
+    description: str,
+    measure: Callable[[list[Shop]], list[dict[str, Any]]],
+    arguments: list[str] | None = None,
+) -> int:
+    """Build the shops that are not there, measure on them, write and print; 1 if a bar is missed, else 0."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--customers", type=int, default=3_000)
+    parser.add_argument("--days", type=int, default=240)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / f"ml_{name}.json")
+    options = parser.parse_args(arguments)
+    shops = [shop(seed, customers=options.customers, days=options.days) for seed in options.seeds]
+    return written(measure(shops), options.output)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,43 +19,32 @@ Reached is (model - chance) / (oracle - chance), chance being a fifth and one ha
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.ml.demo_shop import Shop, shop
-from benchmarks.ml.rows import REPOSITORY, row, table
+from benchmarks.ml.demo_shop import Shop, run
+from benchmarks.ml.rows import row
 
 DAYS = 90
 SHARE = 0.2
 REACH = 0.7
-SEEDS = (101, 102, 103)
-"""Never used in building."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play, train, score, judge, print, write; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--customers", type=int, default=3_000)
-    parser.add_argument("--days", type=int, default=240)
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / "ml_demo_traits.json")
-    options = parser.parse_args(arguments)
-    shops = [shop(seed, customers=options.customers, days=options.days) for seed in options.seeds]
+    """Build the shops that are not there, measure, print, write."""
+    return run("demo_traits", __doc__.splitlines()[0], measure, arguments)
+
+
+def measure(shops: list[Shop]) -> list[dict[str, Any]]:
+    """The medians of all shops, each beside the naive answer and the oracle."""
     found = [{**lifetime_value(one), **churn(one)} for one in shops]
-    rows = _rows({name: statistics.median(one[name] for one in found) for name in found[0]})
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(rows) + f"\n\nwritten to {options.output}\n")
-    return 0 if all(one["holds"] for one in rows) else 1
+    return _rows({name: statistics.median(one[name] for one in found) for name in found[0]})
 
 
 def lifetime_value(place: Shop) -> dict[str, float]:

@@ -149,6 +149,13 @@ def _ahead(orders: pd.DataFrame, end: date) -> list[dict[str, Any]]:
             lower >= 0.2,
             found["holdout_purchases_mae_naive"],
         ),
+        row(
+            f"{start}, purchases of all: expected over actual",
+            found["holdout_purchases_calibration"],
+            "",
+            "shown",
+            True,
+        ),
         row(f"{start}, revenue of all: off by", bias, "share", "<= 0.12", bias <= 0.12, naive_bias),
         row(f"{start}, value: RMSE", rmse, "USD", "< baseline", rmse < naive_rmse, naive_rmse),
         row(f"{start}, value: Gini of the ranking (no bar)", gini, "", "shown", True, naive_gini),

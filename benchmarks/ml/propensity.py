@@ -125,11 +125,7 @@ def _caught(what: str, make: Callable[..., pd.DataFrame], frames: Frames, as_of:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 2 without the data, 1 if a bar is missed, else 0."""
-    try:
-        return run("propensity", "online_retail", __doc__.splitlines()[0], measure, arguments)
-    except FileNotFoundError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run("propensity", "online_retail", __doc__.splitlines()[0], measure, arguments)
 
 
 if __name__ == "__main__":

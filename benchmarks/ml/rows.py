@@ -53,8 +53,17 @@ def run(
     if not options.data.is_dir():
         sys.stderr.write(f"{options.data}: no such folder; give the one with the data by --data\n")
         return 2
-    rows = measure(options.data)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(rows) + f"\n\nwritten to {options.output}\n")
+    try:
+        rows = measure(options.data)
+    except FileNotFoundError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return written(rows, options.output)
+
+
+def written(rows: list[dict[str, Any]], output: Path) -> int:
+    """Write the rows and print them as a table; 1 if a bar is missed, else 0."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(table(rows) + f"\n\nwritten to {output}\n")
     return 0 if all(one["holds"] for one in rows) else 1

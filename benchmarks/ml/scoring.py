@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ml.demo_shop import Shop, shop
-from benchmarks.ml.rows import REPOSITORY, row, table
+from benchmarks.ml.rows import REPOSITORY, row, written
 from ml import config
 
 MEMORY = 4.0
@@ -48,10 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             said = _spawned({"model": name, "small": small.features, "features": features, "work": work,
                              "as_of": small.as_of.isoformat()})  # fmt: skip
             rows += _rows(name, options.customers, said)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(rows) + f"\n\nwritten to {options.output}\n")
-    return 0 if all(one["holds"] for one in rows) else 1
+    return written(rows, options.output)
 
 
 def _rows(name: str, customers: int, said: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,17 +21,14 @@ the seeds. A mail at any hour would be an easier zero, and is printed too. Ends 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.ml.demo_shop import Shop, shop
-from benchmarks.ml.rows import REPOSITORY, row, table
+from benchmarks.ml.demo_shop import Shop, run
+from benchmarks.ml.rows import row
 from ml.models.send_time import MODEL, Settings
 from ml.send_time import readings
 
@@ -42,22 +39,12 @@ WEEK = (5 / 7, 2 / 7)  # weekdays, weekend
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the shops that are not there, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
-    parser.add_argument("--customers", type=int, default=3_000)
-    parser.add_argument("--days", type=int, default=240)
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / "ml_send_time.json")
-    options = parser.parse_args(arguments)
-    rows = measure([shop(seed, customers=options.customers, days=options.days) for seed in options.seeds], options.days)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(rows) + f"\n\nwritten to {options.output}\n")
-    return 0 if all(one["holds"] for one in rows) else 1
+    return run("send_time", __doc__.splitlines()[0], measure, arguments)
 
 
-def measure(shops: list[Shop], days: int) -> list[dict[str, Any]]:
+def measure(shops: list[Shop]) -> list[dict[str, Any]]:
     """Every figure as the mean of the shops, and the gains of each shop."""
-    full = pd.DataFrame([_rates(one, days) for one in shops])
+    full = pd.DataFrame([_rates(one) for one in shops])
     mean = full.mean()
     rows = [
         row("open rate at the model's hour, over everyone's", mean["model"], "", "> baseline", _above(full, "everyone"))
@@ -81,8 +68,8 @@ def measure(shops: list[Shop], days: int) -> list[dict[str, Any]]:
     naive = ((full["everyone"] - full["lot"]) / (full["oracle"] - full["lot"])).mean()
     rows.append(row("share of the oracle's gain over an hour by lot", over_lot, "", "(shown)", True, naive))
     for history in HISTORIES:
-        if history < days:
-            short = pd.DataFrame([_rates(one, days, history) for one in shops])
+        if history < shops[0].days:
+            short = pd.DataFrame([_rates(one, history) for one in shops])
             part = ((short["model"] - short["everyone"]) / (short["oracle"] - short["everyone"])).mean()
             raw = ((short["histogram"] - short["everyone"]) / (short["oracle"] - short["everyone"])).mean()
             rows.append(row(f"{what}, after {history} days", part, "", "(shown)", True, raw))
@@ -93,12 +80,12 @@ def _above(full: pd.DataFrame, other: str = "histogram") -> bool:
     return bool((full["model"] > full[other]).all())
 
 
-def _rates(one: Shop, days: int, history: int | None = None) -> dict[str, float]:
+def _rates(one: Shop, history: int | None = None) -> dict[str, float]:
     """Expected open rates of the answers, with the events of the shop's first ``history`` days."""
     frames = {name: pd.read_parquet(f"{one.features}/{name}.parquet") for name in FRAMES}
     as_of = pd.Timestamp(one.as_of)
     if history is not None:
-        as_of = as_of - pd.Timedelta(days=days - history)
+        as_of = as_of - pd.Timedelta(days=one.days - history)
         frames = readings.cut(frames, as_of)
     fitted = MODEL.train(frames, as_of.to_pydatetime(), Settings(exploration=0.0), 0).fitted
     scored = MODEL.score(fitted, frames, as_of.to_pydatetime()).rows.set_index("customer_id")

@@ -17,17 +17,14 @@ of a campaign's texts whose truths differ by less than a hundredth have no order
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.ml.demo_shop import Shop, shop
-from benchmarks.ml.rows import REPOSITORY, row, table
+from benchmarks.ml.demo_shop import Shop, run
+from benchmarks.ml.rows import row
 from ml.models.subject_lines import Settings, rank_subjects
 from ml.subject_lines import pairwise, thompson
 from ml.subject_lines.fitted import fit
@@ -38,17 +35,7 @@ MAILS, BATCHES, CAMPAIGNS = 6_000, 10, 50
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the shops that are not there, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
-    parser.add_argument("--customers", type=int, default=3_000)
-    parser.add_argument("--days", type=int, default=240)
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / "ml_subject_lines.json")
-    options = parser.parse_args(arguments)
-    rows = measure([shop(seed, customers=options.customers, days=options.days) for seed in options.seeds])
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(rows) + f"\n\nwritten to {options.output}\n")
-    return 0 if all(one["holds"] for one in rows) else 1
+    return run("subject_lines", __doc__.splitlines()[0], measure, arguments)
 
 
 def measure(shops: list[Shop]) -> list[dict[str, Any]]:

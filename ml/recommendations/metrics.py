@@ -39,17 +39,3 @@ def recall(lists: np.ndarray, row: np.ndarray, item: np.ndarray, places: int = 2
 def coverage(lists: np.ndarray, items: int) -> float:
     """The share of ``items`` that stand in somebody's list."""
     return len(np.unique(lists[lists >= 0])) / items if items else 0.0
-
-
-def paired_bootstrap(
-    better: np.ndarray, baseline: np.ndarray, seed: int, draws: int = 2_000
-) -> tuple[float, float, float]:
-    """Mean difference of two figures of the same customers, and the bounds of its 95 % percentile interval."""
-    difference = np.asarray(better, dtype=float) - np.asarray(baseline, dtype=float)
-    difference = difference[np.isfinite(difference)]
-    if not len(difference):
-        return float("nan"), float("nan"), float("nan")
-    chance = np.random.default_rng(seed)
-    means = np.array([chance.choice(difference, len(difference)).mean() for _ in range(draws)])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)

@@ -82,3 +82,9 @@ def test_a_statistic_that_few_draws_know_is_refused():
 def test_values_that_cannot_be_compared_are_refused(one, other, message):
     with pytest.raises(ValueError, match=message):
         difference_interval(np.array(one), np.array(other))
+
+
+def test_the_interval_of_plain_noise_is_as_wide_as_the_normal_law_says():
+    noise = np.random.default_rng(0).normal(0, 1, 400)
+    _, low, high = difference_interval(noise, np.zeros(400), seed=1)
+    assert high - low == pytest.approx(2 * 1.96 * noise.std() / 20, rel=0.1)

@@ -116,18 +116,6 @@ def test_an_ideal_list_of_ten_is_perfect_however_many_items_are_relevant():
     assert metrics.ndcg(lists, np.zeros(25, dtype=int), relevant).tolist() == [1.0]
 
 
-def test_the_paired_bootstrap_compares_within_customers():
-    chance = np.random.default_rng(0)
-    easy = chance.random(400)
-    mean, low, high = metrics.paired_bootstrap(easy + 0.01, easy, seed=1)
-    assert (mean, low, high) == pytest.approx((0.01, 0.01, 0.01))
-    with_gap = np.append(easy, np.nan)
-    assert metrics.paired_bootstrap(with_gap, with_gap, seed=1) == (0.0, 0.0, 0.0)
-    noise = chance.normal(0, 1, 400)
-    _, low, high = metrics.paired_bootstrap(noise, np.zeros(400), seed=1)
-    assert high - low == pytest.approx(2 * 1.96 * noise.std() / 20, rel=0.1)
-
-
 def test_a_history_counts_orders_not_lines_and_halves_the_old():
     half = AGAIN_HALF_LIFE_DAYS
     lines = lines_of(

@@ -165,12 +165,14 @@ def test_a_damaged_version_gives_way_to_the_one_promoted_before_and_its_file_is_
     (tmp_path / "registry" / "artefacts" / other / "model.json").write_bytes(b"3")
     alias, artefact, damaged = registry.serving("model", folder, url)
     assert alias.model_version == one
+    assert registry.serving_versions(folder, url) == {"model": one}
     assert artefact["model.json"] == b"1"
     assert len(damaged) == 1
     assert f"{other}/model.json: expected the hash" in damaged[0]
     (tmp_path / "registry" / "artefacts" / one / "more.json").unlink()
     with pytest.raises(RegistryError, match=r"no promoted version is whole.*model\.json.*more\.json"):
         registry.serving("model", folder, url)
+    assert registry.serving_versions(folder, url) == {}
 
 
 def test_a_version_is_on_record_once_with_the_hash_of_each_file(tmp_path, url):

@@ -154,7 +154,9 @@ def announce_roll_backs(watched: list[dict]) -> list[str]:
 @task(outlets=[DEGRADED], trigger_rule="none_failed")
 def announce_degraded(watched: list[dict]) -> list[str]:
     """One asset event where a version should be trained anew."""
-    degraded = [one["model_name"] for one in watched or () if one["verdict"] in ("retrain", "roll_back")]
+    from ml import monitor
+
+    degraded = [one["model_name"] for one in watched or () if one["verdict"] in monitor.DEGRADED]
     if not degraded:
         raise AirflowSkipException("every version is fine")
     get_current_context()["outlet_events"][DEGRADED].extra = {"degraded": degraded}

@@ -60,10 +60,10 @@ def wanted_activation():
     """The inputs of the activation version that follows from the current features version and the champions."""
     from letterpress.warehouse import publish
     from letterpress.warehouse.inputs import activation_inputs
-    from ml.registry import aliases
+    from ml.registry import serving_versions
 
     features = publish.manifest(settings().published, "features")["version"]
-    champions = {name: alias.model_version for name, alias in aliases(settings().stores).items()}
+    champions = serving_versions(settings().registry, settings().stores)
     return activation_inputs(settings(), features_version=features, champions=champions)
 
 

@@ -12,12 +12,11 @@ customers as (
     select * from {{ ref('dim_customers') }}
 ),
 
--- A campaign that holds back readers by lot, and the days on which it was sent.
+-- A campaign that holds back readers by lot, and when it was begun.
 campaigns as (
     select
         campaign_id,
-        min(sent_at) as assigned_at,
-        {{ utc_date('min(sent_at)') }} as assigned_date
+        min(sent_at) as assigned_at
     from messages
     where {{ matches('campaign_id', var('held_out_campaigns')) }}
     group by campaign_id

@@ -1,37 +1,24 @@
 with items as (
-    select * from {{ ref('stg_scores__items') }}
+    select * from {{ latest_sets(ref('stg_scores__items')) }} as latest
 ),
 
 customers as (
     select * from {{ ref('dim_customers') }}
 ),
 
--- Of each model the latest set counts, whole, as with scores.
-ranked as (
-    select
-        *,
-        dense_rank() over (
-            partition by model_name
-            order by scored_as_of desc, _load_sequence desc, model_version desc
-        ) as set_rank
-    from items
-),
-
 final as (
     select
-        ranked.model_name,
-        ranked.model_version,
-        ranked.customer_id,
-        ranked.item_id,
-        ranked.reason,
-        ranked.item_rank,
-        ranked.score,
-        ranked.scored_as_of as as_of
-    from ranked
-    left join customers on ranked.customer_id = customers.customer_id
-    where
-        ranked.set_rank = 1
-        and (customers.customer_id is not null or ranked.customer_id = '(anonymous)')
+        items.model_name,
+        items.model_version,
+        items.customer_id,
+        items.item_id,
+        items.reason,
+        items.item_rank,
+        items.score,
+        items.scored_as_of as as_of
+    from items
+    left join customers on items.customer_id = customers.customer_id
+    where customers.customer_id is not null or items.customer_id = '(anonymous)'
 )
 
 select * from final

@@ -1,36 +1,24 @@
 with scores as (
-    select * from {{ ref('stg_scores__scores') }}
+    select * from {{ latest_sets(ref('stg_scores__scores')) }} as latest
 ),
 
 customers as (
     select * from {{ ref('dim_customers') }}
 ),
 
--- Of each model the latest set of scores counts, whole: nobody keeps a score of an older one.
-ranked as (
-    select
-        *,
-        dense_rank() over (
-            partition by model_name
-            order by scored_as_of desc, _load_sequence desc, model_version desc
-        ) as set_rank
-    from scores
-),
-
 final as (
     select
-        ranked.model_name,
-        ranked.model_version,
-        ranked.customer_id,
-        ranked.tier,
-        ranked.reasons,
-        ranked.details,
-        ranked.score,
-        ranked.decile,
-        ranked.scored_as_of as as_of
-    from ranked
-    inner join customers on ranked.customer_id = customers.customer_id
-    where ranked.set_rank = 1
+        scores.model_name,
+        scores.model_version,
+        scores.customer_id,
+        scores.tier,
+        scores.reasons,
+        scores.details,
+        scores.score,
+        scores.decile,
+        scores.scored_as_of as as_of
+    from scores
+    inner join customers on scores.customer_id = customers.customer_id
 )
 
 select * from final
