@@ -132,12 +132,14 @@ def _fit(inputs: np.ndarray, truth: pd.Series, field: str, usual: Sequence[str],
         "early_stopping": False,
         "random_state": seed,
     }
-    inputs = np.where(np.isnan(inputs).all(axis=0), 0.0, inputs)  # a column of nothing but gaps cannot be binned
-    if field not in CATEGORIES:
+    if field in CATEGORIES:
+        is_usual = truth.isin(usual).to_numpy()
+        inputs, truth = inputs[is_usual], truth[is_usual].astype(str)
+        model = HistGradientBoostingClassifier(**settings)
+    else:
         model = HistGradientBoostingRegressor(loss="absolute_error", **settings)
-        return model.fit(inputs, truth.to_numpy())
-    is_usual = truth.isin(usual).to_numpy()
-    return HistGradientBoostingClassifier(**settings).fit(inputs[is_usual], truth.to_numpy(dtype=str)[is_usual])
+    inputs = np.where(np.isnan(inputs).all(axis=0), 0.0, inputs)  # a column of nothing but gaps cannot be binned
+    return model.fit(inputs, truth.to_numpy())
 
 
 def _lows(inputs: np.ndarray) -> tuple[float | None, ...]:

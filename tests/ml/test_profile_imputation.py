@@ -180,3 +180,13 @@ def test_the_accuracy_is_that_of_people_with_the_gap_not_of_those_who_show_all()
     assert metrics["preferred_device_accuracy"] < 0.65
     zero = frame.assign(mobile_session_share=(1 + frame["mobile_session_share"]).where(~gap, 0.0))
     assert train(zero).metrics["preferred_device_used"] is False
+
+
+def test_an_input_that_only_people_with_a_rare_value_have_does_not_stop_the_training():
+    """Online Retail beside a shop: visits are known of the shop's people alone."""
+    frame, _ = people(count=900)
+    rare = np.arange(len(frame)) < 15
+    frame.loc[rare, "country_code"] = [f"X{number % 5}" for number in range(15)]
+    frame.loc[rare, flag("country_code")] = False
+    frame["mobile_session_share"] = frame["mobile_session_share"].where(rare | frame[flag("country_code")])
+    assert train(frame).metrics["country_code_used"] in (True, False)
