@@ -74,8 +74,8 @@ final as (
     select
         entitled.customer_id,
         entitled.campaign_id as experiment_id,
-        case when mailed.customer_id is null then 'control' else 'treated' end as arm,
-        entitled.assigned_at
+        entitled.assigned_at,
+        case when mailed.customer_id is null then 'control' else 'treated' end as arm
     from entitled
     left join mailed
         on entitled.customer_id = mailed.customer_id and entitled.campaign_id = mailed.campaign_id

@@ -9,7 +9,7 @@ final as (
         customer_id,
         item_id,
         reason,
-        cast("rank" as bigint) as item_rank,
+        cast(rank as bigint) as item_rank,
         score,
         as_of as scored_as_of,
         _load_sequence
