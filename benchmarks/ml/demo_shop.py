@@ -1,6 +1,6 @@
 """A demo shop's features as the warehouse publishes them, and its truth beside them.
 
-``python -m benchmarks.ml.demo_shop --out FOLDER --customers 5000 --days 240 --seed 1`` plays the shop, lands its
+``python -m benchmarks.ml.demo_shop --out FOLDER --customers 5000 --days 365 --seed 1`` plays the shop, lands its
 history, lets dbt build what models read, and leaves ``FOLDER/features/*.parquet``, ``FOLDER/history`` (with the truth)
 and, last, ``FOLDER/shop.json``. A folder that has it is taken as it is.
 """
@@ -61,7 +61,7 @@ class Shop:
         return told.loc[single & own, ["customer_id", "person"]].drop_duplicates("customer_id")
 
 
-def shop(seed: int, *, customers: int = 5_000, days: int = 240, folder: Path | None = None) -> Shop:
+def shop(seed: int, *, customers: int = 5_000, days: int = 365, folder: Path | None = None) -> Shop:
     """The shop of a seed, built in a process of its own unless it is there."""
     folder = folder or REPOSITORY / "build" / "bench" / "shops" / f"{seed}-{customers}-{days}"
     if not (folder / "shop.json").exists():
@@ -83,7 +83,7 @@ def run(
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--customers", type=int, default=3_000)
-    parser.add_argument("--days", type=int, default=240)
+    parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / f"ml_{name}.json")
     options = parser.parse_args(arguments)
     shops = [shop(seed, customers=options.customers, days=options.days) for seed in options.seeds]
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Play, land, build, export."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    for name, usual in (("customers", 5_000), ("days", 240), ("seed", 1)):
+    for name, usual in (("customers", 5_000), ("days", 365), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     options = parser.parse_args(arguments)
     out = options.out.resolve()

@@ -1,6 +1,6 @@
 """Send time on demo shops: mails at the model's hour against simple answers and an oracle that knows the traits.
 
-``python -m benchmarks.ml.send_time [--seeds 101 102 103] [--customers 3000] [--days 240]
+``python -m benchmarks.ml.send_time [--seeds 101 102 103] [--customers 3000] [--days 365]
 [--output build/bench/ml_send_time.json]``. The model was built on the shops of seeds 1 to 3; the seeds reported by
 default were never used in building.
 

@@ -1,6 +1,6 @@
 """Subject lines on demo shops: the order of variants against the laws of the simulated readers, and variants in flight.
 
-``python -m benchmarks.ml.subject_lines [--seeds 101 102 103] [--customers 3000] [--days 240]
+``python -m benchmarks.ml.subject_lines [--seeds 101 102 103] [--customers 3000] [--days 365]
 [--output build/bench/ml_subject_lines.json]``. Built on the shops of seeds 1 to 3, reported on others.
 
 The truth of a text is the mean over readers, weighted by their open rates, of what its styles do to their opens; pairs

@@ -278,17 +278,24 @@ def _lines(events: _Events) -> dict[str, np.ndarray]:
 
 
 def _sessions(events: _Events) -> dict[str, np.ndarray]:
+    """``missed_sessions``: how many visits the time since the last one would have held at the customer's own rate.
+
+    Rates take 30 days more than the tenure, as in :func:`_rhythm`.
+    """
     events = _once(events, "session_id")
     age = events.age("started_at")
     everything = age >= 0
     views, carts = events.number("product_view_count"), events.number("cart_addition_count")
+    visits, recency, tenure = events.total(everything), events.last(age, everything), events.first(age, everything)
     return {
         **_windows(events, "sessions", age),
+        "session_rate_month": visits * 30 / (tenure + 30),
+        "missed_sessions": recency * visits / (tenure + 30),
         **_windows(events, "product_views", age, views),
         **_windows(events, "cart_additions", age, carts),
         "checkouts_30d": events.total(age < 30 * DAY, events.number("checkout_count")),
-        "product_views_per_session": _share(events.total(everything, views), events.total(everything)),
-        "days_since_last_session": events.last(age, everything),
+        "product_views_per_session": _share(events.total(everything, views), visits),
+        "days_since_last_session": recency,
         "days_since_last_product_view": events.last(age, views > 0),
         "days_since_last_cart_addition": events.last(age, carts > 0),
     }

@@ -44,6 +44,8 @@ OTHERS: dict[str, tuple[str, str, str]] = {
     "order_rate_month": ("orders", "{:.1f} orders a month", "never ordered"),
     "order_span_share": ("recency", "ordered over {:.0%} of the time since the first order", "ordered only just now"),
     "repeat_product_share": ("assortment", "{:.0%} of products bought again", "never ordered"),
+    "session_rate_month": ("visits", "{:.1f} visits a month", "never visited"),
+    "missed_sessions": ("visits", "silent for the time of {:.1f} usual visits", "never visited"),
     "product_views_per_session": ("product views", "{:.1f} products viewed per visit", "never visited"),
     "email_open_rate": ("e-mail opens", "opens {:.0%} of e-mails", "no e-mail received yet"),
     "email_click_rate": ("e-mail clicks", "clicks in {:.0%} of e-mails", "no e-mail received yet"),

@@ -119,6 +119,16 @@ def test_a_session_that_may_still_be_going_on_is_not_counted():
     assert inputs.loc["a", "product_views_7d"] == 5
 
 
+def test_visits_are_counted_against_the_customers_own_rhythm():
+    visits = [
+        {"customer_id": "a", "session_id": str(age), "started_at": at(age), "product_view_count": 0}
+        for age in (60.0, 45.0, 30.0)
+    ]
+    inputs = point_in_time_inputs(typed({"customer_sessions": visits}), CUT)
+    assert inputs.loc["a", "session_rate_month"] == pytest.approx(1.0)  # three in 60 + 30 days
+    assert inputs.loc["a", "missed_sessions"] == pytest.approx(1.0)  # silent for 30 days
+
+
 def test_customers_are_described_alike_alone_and_among_others(known):
     frames = known_shop()
     alone = {name: frame[frame["customer_id"] == "a"] for name, frame in frames.items()}
