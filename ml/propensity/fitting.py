@@ -67,15 +67,14 @@ def choose(
 
     Each fold learns from the snapshots whose outcomes were known at its cut (rolling origin); the last three are
     used. The simplest candidate within ``settings.tie`` of the best mean ROC-AUC is taken: ranking decides, since the
-    sigmoid repairs the level afterwards. The rule by recency and frequency goes through the same folds. Without a
-    fold, or with one outcome only, logistic regression as it is.
+    sigmoid repairs the level afterwards. The rule by recency and frequency goes through the same folds. A training
+    part that is shorter than two horizons has no fold of its own: the validation part is one then. Without any, or with
+    one outcome only, logistic regression as it is.
     """
     horizon = timedelta(days=settings.horizon_days)
-    folds = []
-    for cut in split.train[1:] or split.validation:
-        before = [earlier for earlier in split.train if earlier + horizon <= cut]
-        if _has_both(snapshots, before) and _has_both(snapshots, [cut]):
-            folds.append((before, [cut]))
+    folds = _folds(snapshots, split.train, split.train, horizon) or _folds(
+        snapshots, split.train, split.validation, horizon
+    )
     first = CANDIDATES[0]
     if not folds:
         return Choice(first, dict(first.defaults), {}, None, None)
@@ -93,6 +92,18 @@ def choose(
         return Choice(chosen, dict(chosen.defaults), compared, rule, None)
     parameters, value = _tune(chosen, snapshots, split, names, settings.trials, seed)
     return Choice(chosen, parameters, compared, rule, value)
+
+
+def _folds(
+    snapshots: Snapshots, learned: Sequence[datetime], foretold: Sequence[datetime], horizon: timedelta
+) -> list[tuple[list[datetime], list[datetime]]]:
+    """Each cut to foretell behind those whose outcomes were known by then, both outcomes being there on both sides."""
+    found = []
+    for cut in foretold:
+        before = [earlier for earlier in learned if earlier + horizon <= cut]
+        if _has_both(snapshots, before) and _has_both(snapshots, [cut]):
+            found.append((before, [cut]))
+    return found
 
 
 def fit_calibrated(

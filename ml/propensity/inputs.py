@@ -85,9 +85,13 @@ def point_in_time_inputs(
         "customer_emails": _emails,
     }
     columns: dict[str, np.ndarray] = {}
+    events = {name: _events(frame, index, instant) for name, frame in known.items()}
     for name, make in makers.items():
-        made = make(_events(known[name], index, instant))
+        made = make(events[name])
         columns |= made if name in observed else {column: np.full(len(index), np.nan) for column in made}
+    columns["sessions_since_last_order"] = _since_last_order(events["customer_sessions"], events["customer_orders"])
+    if not {"customer_sessions", "customer_orders"} <= observed:
+        columns["sessions_since_last_order"][:] = np.nan
     return pd.DataFrame(columns, index=index)
 
 
@@ -299,6 +303,14 @@ def _sessions(events: _Events) -> dict[str, np.ndarray]:
         "days_since_last_product_view": events.last(age, views > 0),
         "days_since_last_cart_addition": events.last(age, carts > 0),
     }
+
+
+def _since_last_order(sessions: _Events, orders: _Events) -> np.ndarray:
+    """Visits that began after the last order, all where there is none: whoever comes back to look has not left."""
+    sessions = _once(sessions, "session_id")
+    last = np.full(orders.customers, NEVER)
+    np.minimum.at(last, orders.code, orders.age("ordered_at"))
+    return sessions.total(sessions.age("started_at") < last[sessions.code])
 
 
 def _emails(events: _Events) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ NOUNS = {
     "emails_opened": ("e-mail opens", "e-mail opened", "e-mails opened"),
     "emails_clicked": ("e-mail clicks", "e-mail clicked", "e-mails clicked"),
     "order_days": ("orders", "day with an order", "days with an order"),
+    "sessions_since_last_order": ("visits", "visit since the last order", "visits since the last order"),
     "distinct_products": ("assortment", "different product bought", "different products bought"),
     "distinct_categories": ("assortment", "category bought from", "categories bought from"),
 }
@@ -36,7 +37,7 @@ SINCE = {
 OTHERS: dict[str, tuple[str, str, str]] = {
     "average_order_value": ("spend", "spends {:.0f} per order", "never ordered"),
     "largest_order": ("spend", "largest order {:.0f}", "never ordered"),
-    "items_per_order": ("basket", "{:.0f} items per order", "never ordered"),
+    "items_per_order": ("basket", "{:.1f} items per order", "never ordered"),
     "days_since_first_order": ("tenure", "first order {ago}", "never ordered"),
     "interval_days_mean": ("rhythm", "orders about every {days}", "no rhythm of orders yet"),
     "interval_days_std": ("rhythm", "intervals between orders vary by {days}", "too few orders for a rhythm"),

@@ -129,6 +129,22 @@ def test_visits_are_counted_against_the_customers_own_rhythm():
     assert inputs.loc["a", "missed_sessions"] == pytest.approx(1.0)  # silent for 30 days
 
 
+def test_visits_since_the_last_order_begin_after_it():
+    orders = [
+        {"customer_id": "a", "order_id": str(age), "ordered_at": at(age), "gross_amount": 1.0, "item_count": 1}
+        for age in (50.0, 20.0)
+    ]
+    visits = [
+        {"customer_id": one, "session_id": f"{one}{age}", "started_at": at(age), "product_view_count": 0}
+        for one in ("a", "b")
+        for age in (40.0, 20.01, 10.0, 5.0)
+    ]
+    frames = typed({"customer_orders": orders, "customer_sessions": visits})
+    assert point_in_time_inputs(frames, CUT)["sessions_since_last_order"].to_dict() == {"a": 2, "b": 4}
+    frames["customer_orders"] = frames["customer_orders"].head(0)
+    assert point_in_time_inputs(frames, CUT)["sessions_since_last_order"].isna().all()
+
+
 def test_customers_are_described_alike_alone_and_among_others(known):
     frames = known_shop()
     alone = {name: frame[frame["customer_id"] == "a"] for name, frame in frames.items()}
