@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop shop-history next-day report explain rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
+.PHONY: help setup run down ui shop shop-history next-day report explain share rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ report: ## Print the report of what stands now
 
 explain: ## Explain one person: CUSTOMER=<customer_id | shop:C000001 | an e-mail address> [SAFE=1: without personal data]
 	@$(LETTERPRESS) explain '$(or $(CUSTOMER),$(error CUSTOMER: expected an id, shop:C000001 or an e-mail address))' $(if $(SAFE),--safe)
+
+share: ## Count customers for people outside: with noise, each published version once (operations/shared_report.yml)
+	@$(LETTERPRESS) share
 
 sync: ## Sync to DESTINATION=local_esp through Airflow; DRY_RUN=1 only prints the plan
 	@$(LETTERPRESS) sync $(DESTINATION) $(if $(DRY_RUN),--dry-run)

@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: run, down, ui, next-day, report, explain, rebuild, sync, and going back."""
+"""The commands behind the Makefile: run, down, ui, next-day, report, explain, share, rebuild, sync, and going back."""
 
 import argparse
 import logging
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 when something failed, 2 for unusable arguments."""
     parser = argparse.ArgumentParser(prog="letterpress", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "down", "ui", "report", "publish-list"):
+    for name in ("run", "down", "ui", "report", "share", "publish-list"):
         commands.add_parser(name)
     commands.add_parser("next-day").add_argument("--days", type=int, default=1)
     sync = commands.add_parser("sync")
@@ -158,6 +158,15 @@ def explain(config: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def share(config: Settings, chosen: argparse.Namespace) -> int:
+    """Counts with noise, which may leave the house."""
+    from letterpress.operations import share as sharing
+
+    report = sharing.share(config, sharing.configuration())
+    console.print(sharing.render(report, sharing.spent(config)), markup=False)
+    return 0
+
+
 def rebuild(config: Settings, chosen: argparse.Namespace) -> int:
     """Profile, segments and features of a range of past dates, in files of their own."""
     from letterpress.warehouse.rebuild import Knowledge, instants, rebuild_range, snapshots
@@ -248,6 +257,7 @@ COMMANDS = {
     "next-day": next_day,
     "report": show_report,
     "explain": explain,
+    "share": share,
     "rebuild": rebuild,
     "sync": sync,
     "model-rollback": model_rollback,
