@@ -6,7 +6,7 @@ distributed as chi-square with (bins - 1) degrees of freedom times (1 / n + 1 / 
 the noise of so few customers is stable. Beside it the two-sample Kolmogorov-Smirnov distance.
 
 Some columns shift for everybody as time goes by (tenure). They say nothing about a changed population, so they are
-left out by design: by name (:data:`TRENDING`), and :func:`trending` finds those that grow like a clock.
+left out by design and by name (:data:`TRENDING`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ SIGNIFICANCE = 0.01
 
 TRENDING = ("as_of", "*tenure*", "days_since_first_*")
 """Patterns of columns that move with time for everybody."""
-
-TRENDING_SHARE = 0.9
 
 FLOOR = 1e-4
 """Least share of a bin in the PSI, which is infinite for an empty one."""
@@ -136,23 +134,6 @@ def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
     e = np.maximum(np.asarray(expected, dtype=float), FLOOR)
     a = np.maximum(np.asarray(actual, dtype=float), FLOOR)
     return float(((a - e) * np.log(a / e)).sum())
-
-
-def trending(earlier: pd.DataFrame, later: pd.DataFrame, elapsed_days: float) -> list[str]:
-    """Numbers that moved with the clock: by the elapsed days, to within one, for 9 of 10 customers of both frames.
-
-    To be asked with two published snapshots; what it finds goes into ``excluded``. A shop in which hardly anybody
-    orders sees its recency here too, rightly.
-    """
-    both = earlier.merge(later, on="customer_id", suffixes=("", "_later"))
-    found = []
-    for column in earlier.columns:
-        if column == "customer_id" or f"{column}_later" not in both or not _is_number(earlier[column]):
-            continue
-        moved = (both[f"{column}_later"].astype(float) - both[column].astype(float)).dropna()
-        if len(moved) and (moved.sub(elapsed_days).abs() <= 1).mean() >= TRENDING_SHARE:
-            found.append(str(column))
-    return found
 
 
 def _reference(values: pd.Series, minimum: int) -> ColumnReference:

@@ -2,66 +2,24 @@
 
 import csv
 import json
-from datetime import datetime
 
-import pyarrow as pa
 import pytest
-import small_shop as shop
 import yaml
 from landed_home import Home
-from landed_rows import AS_OF
 
 from letterpress import storage
 from letterpress.operations import share
 from letterpress.settings import REPOSITORY
 from letterpress.warehouse.database import connect
-from letterpress.warehouse.inputs import SCORES_SCHEMA
 
 ALL = share.configuration()
 ONLY = share.Configuration(
     epsilon=200,  # hardly any noise
     tables={
         "life_cycle": {"lifecycle_stage": ["prospect", "new", "active", "at_risk", "churned"]},
-        "value": {"customer_lifetime_value": ["high", "low"], "email_consent_status": ["granted", "withdrawn", "none"]},
+        "clusters": {"customer_clusters": ["Loyal"], "email_consent_status": ["granted", "withdrawn", "none"]},
     },
 )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Home:
-    home = Home(tmp_path_factory.mktemp("home"))
-    home.land(
-        AS_OF,
-        crm__customers=shop.ACCOUNTS,
-        crm__consents=shop.CONSENTS,
-        catalogue__products=[shop.product("P1", "Garden"), shop.product("P2", "Kitchen")],
-        shop__orders=shop.ORDERS,
-        shop__order_lines=shop.LINES,
-        shop__refunds=shop.REFUNDS,
-        web__events=shop.EVENTS,
-        email__events=shop.MAILS,
-    )
-    features = home.publish_features(AS_OF)
-    with connect(features / "warehouse.duckdb") as connection:
-        people = [one for (one,) in connection.execute("select customer_id from features.customer_features").fetchall()]
-    folder = storage.join(
-        home.settings.scores, "customer_lifetime_value", "v1", f"{datetime(2011, 7, 1):%Y%m%dT%H%M%SZ}"
-    )
-    rows = [
-        {
-            "model_name": "customer_lifetime_value",
-            "model_version": "v1",
-            "as_of": AS_OF,
-            "customer_id": one,
-            "score": 1.0,
-        }
-        | {"decile": 10, "tier": tier, "scored_at": AS_OF, "run_id": "test"}
-        for one, tier in zip(people, ["high", *["low"] * len(people)], strict=False)
-    ]
-    storage.write_parquet(f"{folder}/scores.parquet", pa.Table.from_pylist(rows, schema=SCORES_SCHEMA))
-    storage.write_json(f"{folder}/scores.json", {"content_hash": "one"})
-    home.publish_activation(scores=("customer_lifetime_value/v1",))
-    return home
 
 
 @pytest.fixture
@@ -84,8 +42,9 @@ def test_with_hardly_any_noise_the_counts_are_the_published_ones(fresh):
     told = {row["lifecycle_stage"]: row["count"] for row in found["life_cycle"]["counts"]}
     assert {stage: count for stage, count in told.items() if count} == truth
     assert set(told) == {*ONLY.tables["life_cycle"]["lifecycle_stage"], "other"}, "empty cells are there"
-    high = [row for row in found["value"]["counts"] if row["customer_lifetime_value"] == "high"]
-    assert sum(row["count"] for row in high) == 1
+    loyal = [row for row in found["clusters"]["counts"] if row["customer_clusters"] == "Loyal"]
+    truth = counted(fresh, "select tier, count(*) from marts.fct_customer_scores group by all")
+    assert sum(row["count"] for row in loyal) == truth["Loyal"] > 0
 
 
 def test_a_version_is_drawn_once_and_shown_again(fresh):
