@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from benchmarks.ml.data import online_retail
 from benchmarks.ml.rows import row, run
 from ml.lifetime import bg_nbd, gamma_gamma, pareto_nbd
 from ml.lifetime.summary import summarise
@@ -30,7 +31,6 @@ SAMPLE = 2357
 MILLION = 1_000_000
 PURCHASES = ("customer_id", "date", "dollar_value")
 SUMMARY = ("ID", "x", "t_x", "T", "zbar")
-LINES = ("InvoiceNo", "InvoiceDate", "CustomerID", "Quantity", "UnitPrice")
 PUBLISHED = {
     "BG/NBD": (bg_nbd, {"r": 0.243, "alpha": 4.414, "a": 0.793, "b": 2.426}, -9582.43),
     "Pareto/NBD": (pareto_nbd, {"r": 0.553, "alpha": 10.578, "s": 0.606, "beta": 11.669}, -9594.98),
@@ -61,11 +61,11 @@ def measure(data: Path) -> list[dict[str, Any]]:
         )
         rows = []
     rows += _ahead(orders, end) + _blended("CDNOW", orders, end, 90) + _million(summary)
-    retail = _file(data.parent / "online_retail", LINES)
-    if retail is None:
+    try:
+        invoices = online_retail(data.parent / "online_retail")["customer_orders"]
+    except FileNotFoundError:
         sys.stdout.write("Online Retail: left out, no such data beside the folder\n")
         return rows
-    invoices = _invoices(pd.read_parquet(retail))
     return rows + _blended("Online Retail", invoices, invoices["order_date"].max().date(), 30)
 
 
@@ -84,20 +84,6 @@ def _purchases(data: Path) -> pd.DataFrame | None:
     orders = pd.read_parquet(path, columns=list(PURCHASES))
     orders = orders.rename(columns={"date": "order_date", "dollar_value": "net_amount"})
     return orders.assign(order_date=pd.to_datetime(orders["order_date"]))
-
-
-def _invoices(lines: pd.DataFrame) -> pd.DataFrame:
-    """Purchases of known customers: no cancellations, no adjustments, positive in total."""
-    lines = lines[lines["CustomerID"].notna() & ~lines["InvoiceNo"].astype(str).str.startswith(("C", "A"))]
-    lines = lines.assign(
-        customer_id=lines["CustomerID"].astype(int).astype(str),
-        net_amount=lines["Quantity"] * lines["UnitPrice"],
-        order_date=lines["InvoiceDate"].dt.normalize(),
-    )
-    orders = lines.groupby(["customer_id", "InvoiceNo"], as_index=False).agg(
-        order_date=("order_date", "min"), net_amount=("net_amount", "sum")
-    )
-    return orders[orders["net_amount"] > 0].reset_index(drop=True)
 
 
 def _published(origin: str, summary: pd.DataFrame, *, is_rounded: bool) -> list[dict[str, Any]]:
