@@ -57,7 +57,8 @@ def report(
 
     With ``quality`` also ``truth`` and ``prediction``; rows without a truth count for selection only. A group below
     the gate's minimum goes into "other groups", and the smallest shown one with it while the others together are
-    below it too, since the total would give them away. One group left: nothing to compare.
+    below it too, since the total would give them away. Missing values are shown as "unknown" and not compared. One
+    group left: nothing to compare.
     """
     repeated = int(frame["customer_id"].duplicated().sum())
     if repeated:
@@ -132,12 +133,13 @@ def _compare(
     """The extremes of a grouping; what is missed beyond doubt; what is missed, but may be chance."""
     from scipy.stats import norm
 
-    pairs = list(itertools.combinations(rows, 2))
+    known = [row for row in rows if row["group"] != UNKNOWN]  # of whom nothing is known is no group of people
+    pairs = list(itertools.combinations(known, 2))
     z = float(norm.ppf(1 - (1 - gate.confidence) / max(len(pairs), 1)))  # Bonferroni: the extremes are picked
     found: dict[str, Any] = {"grouping": grouping, "groups": len(rows), "selection_ratio": None, "quality_gap": None}
     missed, doubtful = [], []
     if pairs:
-        low, high = (pick(rows, key=lambda row: row["selection_rate"]) for pick in (min, max))
+        low, high = (pick(known, key=lambda row: row["selection_rate"]) for pick in (min, max))
         ratio = low["selection_rate"] / high["selection_rate"] if high["selection_rate"] > 0 else 1.0
         bound = min(_ratio_bound(one, other, z) for one, other in pairs)
         found |= {"selection_ratio": ratio, "selection_ratio_upper": bound}
@@ -146,7 +148,7 @@ def _compare(
             words += f", {gate.minimum_selection_ratio:g} is the least"
             is_sure = bound < gate.minimum_selection_ratio
             (missed if is_sure else doubtful).append(words if is_sure else f"{words} (undecided: may be chance)")
-    served = [row for row in rows if row["quality"] is not None and row["quality_error"] is not None]
+    served = [row for row in known if row["quality"] is not None and row["quality_error"] is not None]
     if len(served) > 1:
         worst, best = (pick(served, key=lambda row: row["quality"]) for pick in (min, max))
         gap = best["quality"] - worst["quality"]

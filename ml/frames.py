@@ -100,6 +100,19 @@ def customer_ranges(features: str, wanted: Iterable[str], rows: int) -> list[Cus
     return list(zip([None, *bounds], [*bounds, None], strict=True))
 
 
+def column_names(features: str, frame: str) -> list[str]:
+    """The columns that ``<features>/<frame>.parquet`` has; raises :class:`FeatureError` where there is no such file."""
+    import fsspec
+    import pyarrow.parquet as pq
+
+    uri = files.join(features, f"{frame}.parquet")
+    try:
+        with fsspec.open(uri, "rb") as file:
+            return pq.read_schema(file).names
+    except FileNotFoundError as error:
+        raise FeatureError(f"{uri}: no such feature file; publish the features first") from error
+
+
 def _read(uri: str, columns: list[str], customers: CustomerRange | None) -> pa.Table:
     import fsspec
     import pyarrow as pa

@@ -212,8 +212,9 @@ def fairness(
 ) -> dict[str, Any]:
     """Who is selected, and how well it is predicted, by group; with the gate's verdict, as plain JSON values.
 
-    ``held`` as ``Trained.holdout``; ``groups`` has ``customer_id`` and the columns of ``settings.groups``. The best
-    ``selected_share`` of the predictions counts as selected.
+    ``held`` as ``Trained.holdout``; ``groups`` has ``customer_id`` and the columns of ``settings.groups``; where it has
+    ``is_<column>_imputed`` too, what is filled in counts as missing. The best ``selected_share`` of the predictions
+    counts as selected.
     """
     import numpy as np
     import pandas as pd
@@ -221,6 +222,9 @@ def fairness(
     from ml.fairness import report
 
     known = held.drop_duplicates("customer_id", keep="last").merge(groups, on="customer_id", validate="one_to_one")
+    for column in settings.groups:
+        if (flag := f"is_{column}_imputed") in known:
+            known[column] = known[column].mask(known[flag].astype(bool))
     for column, bands in settings.bands.items():
         edges = [-np.inf, *bands, np.inf]
         names = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml import config
 from ml.errors import ModelError, PromotionConflict, RegistryError
-from ml.frames import read_frames, utc
+from ml.frames import column_names, read_frames, utc
 
 if TYPE_CHECKING:
     from ml.config import ConfiguredModel
@@ -216,7 +216,11 @@ def _fairness(model: ConfiguredModel, trained: Trained, features: str, as_of: da
         return None
     from ml.monitor import fairness
 
-    groups = read_frames(features, {"customer_features": model.fairness.groups}, as_of)["customer_features"]
+    flags = {f"is_{column}_imputed" for column in model.fairness.groups} & set(
+        column_names(features, "customer_features")
+    )
+    wanted = {"customer_features": (*model.fairness.groups, *sorted(flags))}
+    groups = read_frames(features, wanted, as_of)["customer_features"]
     return fairness(trained.holdout, groups, model.fairness, model.spec.quality)
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml import monitor
+from ml.config import Fairness
 from ml.fairness import OTHER, UNKNOWN, FairnessGate, auc, calibration, merged, negative_mae, report
 
 GATE = FairnessGate(maximum_quality_gap=0.1)
@@ -110,6 +112,32 @@ def test_no_group_that_is_shown_is_small_unless_all_are(values, minimum):
 
 def test_missing_values_are_a_group():
     assert set(merged(pd.Series(["GB"] * 60 + [None] * 60, dtype=object), 50)) == {"GB", UNKNOWN}
+
+
+def test_those_of_whom_nothing_is_known_are_shown_and_not_compared():
+    frame = selected({"GB": 0.2, "DE": 0.2, "none": 0.9}, each=400)
+    frame["country"] = frame["country"].where(frame["country"] != "none")
+    found = report(frame, ["country"], GATE)
+    assert found.passes
+    assert set(found.groups["group"]) == {"GB", "DE", UNKNOWN}
+    assert found.comparisons["selection_ratio"].tolist() == [pytest.approx(1.0)]
+
+
+def test_what_is_filled_in_counts_as_not_known():
+    held = pd.DataFrame({"customer_id": range(800), "truth": 0.0, "prediction": np.arange(800.0)})
+    groups = pd.DataFrame({"customer_id": range(800), "age_years": 40.0, "is_age_years_imputed": False})
+    groups.loc[groups["customer_id"] % 2 == 0, "age_years"] = 70.0
+    groups.loc[400:, ["age_years", "is_age_years_imputed"]] = [40.0, True]  # the best ones, all filled in alike
+    settings = Fairness(groups=("age_years",), bands={"age_years": (25, 45, 65)}, minimum_group=50)
+    found = monitor.fairness(held, groups, settings, None)
+    assert found["passes"]
+    assert {one["group"]: one["customers"] for one in found["groups"]} == {
+        "25 to 45": 200,
+        "from 65": 200,
+        UNKNOWN: 400,
+    }
+    taken_as_true = monitor.fairness(held, groups.drop(columns="is_age_years_imputed"), settings, None)
+    assert not taken_as_true["passes"]
 
 
 def test_the_report_is_plain_json_in_any_row_order():
