@@ -85,7 +85,7 @@ def point_in_time_inputs(
         "customer_emails": _emails,
     }
     columns: dict[str, np.ndarray] = {}
-    events = {name: _events(frame, index, instant) for name, frame in known.items()}
+    events = {name: _once(_events(frame, index, instant), ONCE.get(name)) for name, frame in known.items()}
     for name, make in makers.items():
         made = make(events[name])
         columns |= made if name in observed else {column: np.full(len(index), np.nan) for column in made}
@@ -115,6 +115,9 @@ TIMES = {
     "customer_emails": "sent_at",
 }
 """The instant from which on a row of a frame exists."""
+
+ONCE = {"customer_orders": "order_id", "customer_sessions": "session_id", "customer_emails": "email_message_id"}
+"""The key by which a customer's repeated rows count once; order lines have none."""
 
 
 def _known(frames: Frames, name: str, instant: int) -> pd.DataFrame:
@@ -194,8 +197,10 @@ def _events(known: pd.DataFrame, index: pd.Index, instant: int) -> _Events:
     return _Events(known[code >= 0], code[code >= 0], len(index), instant)
 
 
-def _once(events: _Events, key: str) -> _Events:
-    """Each key of a customer once."""
+def _once(events: _Events, key: str | None) -> _Events:
+    """Each key of a customer once; all rows without a key."""
+    if key is None:
+        return events
     places = events.text(key)
     if places.max(initial=-1) + 1 == len(places):
         return events
@@ -214,7 +219,6 @@ def _windows(events: _Events, name: str, age: np.ndarray, weights: np.ndarray | 
 
 
 def _orders(events: _Events) -> dict[str, np.ndarray]:
-    events = _once(events, "order_id")
     age = events.age("ordered_at")
     everything = age >= 0
     money = np.rint(events.number("gross_amount") * MONEY_UNITS)
@@ -286,7 +290,6 @@ def _sessions(events: _Events) -> dict[str, np.ndarray]:
 
     Rates take 30 days more than the tenure, as in :func:`_rhythm`.
     """
-    events = _once(events, "session_id")
     age = events.age("started_at")
     everything = age >= 0
     views, carts = events.number("product_view_count"), events.number("cart_addition_count")
@@ -307,14 +310,12 @@ def _sessions(events: _Events) -> dict[str, np.ndarray]:
 
 def _since_last_order(sessions: _Events, orders: _Events) -> np.ndarray:
     """Visits that began after the last order, all where there is none: whoever comes back to look has not left."""
-    sessions = _once(sessions, "session_id")
     last = np.full(orders.customers, NEVER)
     np.minimum.at(last, orders.code, orders.age("ordered_at"))
     return sessions.total(sessions.age("started_at") < last[sessions.code])
 
 
 def _emails(events: _Events) -> dict[str, np.ndarray]:
-    events = _once(events, "email_message_id")
     columns: dict[str, np.ndarray] = {}
     ever = {}
     for act in ("delivered", "opened", "clicked"):

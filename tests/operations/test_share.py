@@ -10,6 +10,7 @@ from landed_home import Home
 from letterpress import storage
 from letterpress.operations import share
 from letterpress.settings import REPOSITORY
+from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
 
 ALL = share.configuration()
@@ -23,15 +24,13 @@ ONLY = share.Configuration(
 
 
 @pytest.fixture
-def fresh(home: Home, tmp_path):
+def fresh(home: Home):
     """The same published version with no report yet."""
-    storage.delete(storage.join(home.settings.docs, "shared"))
+    storage.delete(storage.join(home.settings.history, "shared"))
     return home.settings
 
 
 def counted(settings, query: str) -> dict:
-    from letterpress.warehouse import publish
-
     with publish.lease(settings.published, "activation") as folder, connect(folder / "warehouse.duckdb") as connection:
         return dict(connection.execute(query).fetchall())
 

@@ -1,7 +1,7 @@
 """Counts of customers that may leave the house: each with noise, so that they tell nothing about any one person.
 
 What is counted stands in `shared_report.yml`. A published version is counted once: whoever asks again is shown the
-same report, since a second draw would be a second look, and the mean of many is the truth.
+same report, since a second draw would be a second look, and the mean of many is the truth. So reports are history.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def share(settings: Settings, chosen: Configuration, *, seed: int | None = None)
     asked = hashlib.sha256(json.dumps(chosen.model_dump(), sort_keys=True).encode()).hexdigest()
     with publish.lease(settings.published, "activation") as folder:
         version = Path(folder).name
-        place = storage.join(settings.docs, "shared", f"{version}.json")
+        place = storage.join(settings.history, "shared", f"{version}.json")
         if not storage.exists(place):
             with connect(Path(folder) / "warehouse.duckdb") as connection:
                 people = _people(connection, chosen)
@@ -122,7 +122,7 @@ def _draw(people: pd.DataFrame, chosen: Configuration, seed: int | None) -> dict
 
 def spent(settings: Settings) -> tuple[int, float]:
     """How many versions were shared so far, and their epsilons together: what they tell of one person adds up."""
-    folder = storage.join(settings.docs, "shared")
+    folder = storage.join(settings.history, "shared")
     found = [storage.read_json(storage.join(folder, name)) for name in storage.names(folder) if name.endswith(".json")]
     return len(found), sum(one["epsilon"] for one in found)
 
