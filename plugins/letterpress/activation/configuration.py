@@ -48,6 +48,11 @@ def read_blocks(path: Path, block: type[B]) -> dict[str, B]:
     return blocks
 
 
+def line_of(path: Path, *location: str) -> int:
+    """The line of a field in a file, or of the deepest part of it that is there."""
+    return _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location)
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The hint at the end of an error about an unknown name."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)

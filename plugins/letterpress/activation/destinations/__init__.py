@@ -1,80 +1,70 @@
-"""Destinations: what ``destinations.yml`` says, and what every destination's module must offer.
+"""Destinations: what ``destinations.yml`` says, checked against the audience's contract and the module's shape."""
 
-A module exposes ``open_client(connection) -> Client``. Everything else (what to send, when, to whom, and what
-was acknowledged) is the same for all of them and stands outside.
-"""
-
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from types import ModuleType
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from letterpress.activation.configuration import Block, ConfigurationError, nearest
+from letterpress.activation.configuration import Block, ConfigurationError, line_of, nearest, read_blocks
+from letterpress.activation.destinations.connections import Connection
+from letterpress.activation.destinations.contract import GATE, audiences
+from letterpress.activation.destinations.spec import Client, Endpoint, Operation, Shape
 
 FILE = Path(__file__).parents[1] / "destinations.yml"
 
-# What the audience marts offer. Those of the gate decide who may be written to and never leave themselves.
-COLUMNS = {
-    "activation.sync_customers": (
-        "first_name",
-        "country_code",
-        "time_zone",
-        "loyalty_tier",
-        "favourite_category",
-        "rfm_code",
-        "rfm_segment",
-        "cluster",
-        "clv_tier",
-        "clv_decile",
-        "order_count_band",
-    )
+# What a column of each type may become: the first is what it becomes unless the field map says otherwise.
+TYPES: Mapping[str, tuple[str, ...]] = {
+    "varchar": ("string", "list"),
+    "bigint": ("number", "string"),
+    "double": ("number", "string"),
+    "boolean": ("boolean", "string"),
+    "date": ("date", "string"),
+    "timestamptz": ("datetime", "date", "string"),
 }
-GATE = ("email_consent_status", "consent_proof", "is_eligible", "refusal_reason")
-RESERVED = ("external_id", "email", "segments")
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Where a destination is and its key; the key is kept out of every representation."""
-
-    base_url: str
-    token: str = field(repr=False)
-    smtp_host: str = "127.0.0.1"
-    smtp_port: int = 25
+FORMATS = ("iso", "epoch_seconds", "epoch_milliseconds")
 
 
 class Batch(Block):
-    """How much one request may hold."""
+    """How much one profile request may hold, where that shall be less than the vendor allows."""
 
-    rows: int = Field(default=500, gt=0, le=100_000)
-    bytes: int = Field(default=1_000_000, ge=1_000)
+    rows: int | None = Field(default=None, gt=0)
+    bytes: int | None = Field(default=None, ge=1_000)
 
 
 class Guard(Block):
-    """A plan that deletes more than both stops before its first request, until a person approves it."""
+    """What stops a plan before its first request, until a person approves it.
 
-    deleted_percent: float = Field(default=20, ge=0, le=100)
-    deleted_at_least: int = Field(default=50, ge=0)
+    A plan that removes more people than ``removed_percent`` of those held, and at least ``removed_at_least``;
+    an audience with fewer people who may be written to than the destination holds, by ``shrunken_percent``.
+    """
+
+    removed_percent: float = Field(default=20, ge=0, le=100)
+    removed_at_least: int = Field(default=50, ge=0)
+    shrunken_percent: float = Field(default=30, ge=0, le=100)
 
 
 class Attribute(Block):
-    """A column's name at the destination, and what becomes of an empty value."""
+    """A column's name at the destination, its type there, its format, and what becomes of an empty value."""
 
-    attribute: str = Field(min_length=1, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    attribute: str = Field(min_length=1)
+    type: Literal["string", "number", "boolean", "date", "datetime", "list"] | None = None
+    format: str = Field(default="iso", description="of dates: iso, epoch_seconds, epoch_milliseconds or strftime's")
+    decimals: int = Field(default=2, ge=0, le=10, description="of numbers with a fraction")
     nulls: Literal["write", "skip", "clear"] = "clear"
 
-    @field_validator("attribute")
+    @field_validator("format")
     @classmethod
-    def free(cls, value: str) -> str:
-        """Names that the payload itself uses are taken."""
-        if value in RESERVED:
-            raise ValueError(f"expected another name, found {value!r}, which every payload has already")
+    def known_format(cls, value: str) -> str:
+        """A name, or a pattern with at least one directive."""
+        if value not in FORMATS and not re.search(r"%[a-zA-Z]", value):
+            raise ValueError(f"expected {', '.join(FORMATS)} or a pattern such as %d/%m/%Y, found {value!r}")
         return value
 
 
@@ -83,110 +73,140 @@ class Destination(Block):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     module: str
-    connection: str = Field(min_length=1, description="the Airflow Connection with the URL and the key")
+    connection: str = Field(min_length=1, description="the Airflow Connection with the address and the key")
+    enabled: bool = True
     audience: str
     batch: Batch = Batch()
     guard: Guard = Guard()
+    leavers: Literal["keep", "clear", "delete"] = Field(
+        default="keep", description="the profile of somebody who leaves the audience; lists they always leave"
+    )
+    subscribes: bool = Field(default=False, description="record the opt-in there of everybody who may be written to")
     attributes: dict[str, Attribute]
+    lists: dict[str, str] = Field(default_factory=dict, description="segment key -> the list's id at the destination")
+    options: dict[str, Any] = Field(default_factory=dict, description="the module's own settings")
+
+    @field_validator("module")
+    @classmethod
+    def is_there(cls, value: str) -> str:
+        """A module beside this one, or a dotted path of somebody else's."""
+        if "." in value:
+            if find_spec(value) is None:
+                raise ValueError(f"expected a module that can be imported, found {value!r}")
+        elif not (Path(__file__).parent / f"{value}.py").exists():
+            raise ValueError(f"unknown module {value!r}; {nearest(value, _modules())}")
+        return value
 
     @model_validator(mode="after")
-    def known_columns(self) -> "Destination":
-        """Only columns of the audience are mapped, none twice, and none of the gate's."""
-        if self.audience not in COLUMNS:
-            raise ValueError(f"audience: unknown table {self.audience!r}; {nearest(self.audience, list(COLUMNS))}")
-        known = COLUMNS[self.audience]
-        for column in self.attributes:
+    def consistent(self) -> "Destination":
+        """Everything that is named is there: columns, types, attribute names, operations, options."""
+        self._check_attributes()
+        self._check_operations()
+        self.checked_options()
+        return self
+
+    def _check_attributes(self) -> None:
+        known, shape = audiences(), self.shape
+        if self.audience not in known:
+            raise ValueError(f"audience: unknown table {self.audience!r}; {nearest(self.audience, list(known))}")
+        columns = known[self.audience]
+        for column, mapped in self.attributes.items():
+            where = f"attributes.{column}"
             if column in GATE:
-                raise ValueError(f"attributes.{column}: a sync never writes consent; remove this line")
-            if column not in known:
-                raise ValueError(f"attributes.{column}: unknown column of {self.audience}; {nearest(column, known)}")
+                raise ValueError(f"{where}: a sync never writes consent; remove this line")
+            if column not in columns:
+                raise ValueError(f"{where}: unknown column of {self.audience}; {nearest(column, list(columns))}")
+            allowed = TYPES[columns[column]]
+            if mapped.type is not None and mapped.type not in allowed:
+                raise ValueError(
+                    f"{where}.type: expected {' or '.join(allowed)} for a {columns[column]}, found {mapped.type}"
+                )
+            if mapped.attribute in shape.reserved:
+                raise ValueError(f"{where}: expected another name, found {mapped.attribute!r}, which is taken")
+            if not shape.accepts(mapped.attribute):
+                raise ValueError(
+                    f"{where}: expected a name like {shape.attribute_pattern}, found {mapped.attribute!r}, which "
+                    f"{self.module} does not take"
+                )
         names = [mapped.attribute for mapped in self.attributes.values()]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"attributes: expected each name once, found {twice[0]!r} for several columns")
-        return self
 
+    def _check_operations(self) -> None:
+        needed = {
+            "lists": (Operation.JOIN, Operation.LEAVE) if self.lists else (),
+            "subscribes": (Operation.SUBSCRIBE,) if self.subscribes else (),
+            "leavers": (Operation.DELETE,) if self.leavers == "delete" else (),
+        }
+        for name, operations in needed.items():
+            for operation in operations:
+                if operation not in self.endpoints:
+                    raise ValueError(f"{name}: {self.module} has no operation {operation}; remove this line")
+        cap = self.endpoints[Operation.UPSERT]
+        for name in ("rows", "bytes"):
+            wanted, most = getattr(self.batch, name), getattr(cap, name)
+            if wanted is not None and wanted > most:
+                raise ValueError(f"batch.{name}: expected at most {most}, which {self.module} takes, found {wanted}")
 
-@dataclass(frozen=True)
-class RowResult:
-    """The destination's answer about one row: ``error_code`` is null where it was accepted."""
+    def loaded(self) -> ModuleType:
+        """The destination's module."""
+        return import_module(self.module if "." in self.module else f"{__name__}.{self.module}")
 
-    external_id: str
-    error_code: str | None = None
+    @property
+    def shape(self) -> Shape:
+        """Where the parts of a profile stand in the vendor's JSON."""
+        return self.loaded().SHAPE
 
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """What requests may hold, with this block's own, smaller batches."""
+        found = dict(self.loaded().ENDPOINTS)
+        upsert = found[Operation.UPSERT]
+        limits = {name: value for name, value in self.batch.model_dump().items() if value is not None}
+        found[Operation.UPSERT] = Endpoint(**{**upsert.__dict__, **limits})
+        return found
 
-@dataclass(frozen=True)
-class SuppressionRequest:
-    """One person whom the destination must not write to any more."""
+    def checked_options(self) -> Block:
+        """The module's settings, as its ``Options`` understand them."""
+        return self.loaded().Options.model_validate(self.options)
 
-    external_id: str
-    email: str | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class SuppressionEvent:
-    """A suppression that the destination reports."""
-
-    email: str | None
-    external_id: str | None
-    reason: str
-    suppressed_at: datetime
-    sequence: int
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A message that the destination took over."""
-
-    message_id: str
-    accepted_at: datetime
-
-
-class Client(Protocol):
-    """What the engine asks of a destination. Requests are retried inside; each raises :class:`DestinationError`."""
-
-    requests: int
-
-    def upsert(self, payloads: Sequence[bytes], idempotency_key: str) -> list[RowResult]:
-        """Create or replace profiles; each payload is one JSON object."""
-
-    def delete(self, external_ids: Sequence[str], idempotency_key: str) -> list[RowResult]:
-        """Remove profiles."""
-
-    def suppress(self, people: Sequence[SuppressionRequest], idempotency_key: str) -> list[RowResult]:
-        """Stop all mail to these people."""
-
-    def lift(self, external_id: str, email: str, consent_proof: str) -> RowResult:
-        """Let a person in again who has opted in anew."""
-
-    def suppressions(self, since: str | None) -> tuple[list[SuppressionEvent], str | None]:
-        """What was suppressed since a position, and the position to go on from."""
-
-    def receipt(self, idempotency_key: str) -> Receipt | None:
-        """The message that was accepted under a key, if any."""
-
-
-class DestinationError(Exception):
-    """A request that failed for good: destination, operation and status, never a body."""
+    def type_of(self, column: str) -> str:
+        """What a mapped column becomes at the destination."""
+        return self.attributes[column].type or TYPES[audiences()[self.audience][column]][0]
 
 
 @cache
-def destinations(path: Path = FILE) -> dict[str, Destination]:
-    """Every destination, checked; raises :class:`ConfigurationError` naming file, line and field."""
-    from letterpress.activation.configuration import read_blocks
-
-    return read_blocks(path, Destination)
+def destinations(path: Path = FILE, *, include_disabled: bool = False) -> dict[str, Destination]:
+    """The destinations that are switched on, or all; raises ConfigurationError naming file, line and field."""
+    found = read_blocks(path, Destination)
+    return {name: one for name, one in found.items() if one.enabled or include_disabled}
 
 
 def destination(name: str, path: Path = FILE) -> Destination:
-    """One destination; raises :class:`ConfigurationError` with the nearest name where there is none."""
-    known = destinations(path)
+    """One destination, switched on or not; raises ConfigurationError with the nearest name where there is none."""
+    known = destinations(path, include_disabled=True)
     if name not in known:
         raise ConfigurationError(f"{path.name}: unknown destination {name!r}; {nearest(name, list(known))}")
     return known[name]
 
 
+def missing_connection(where: Destination, path: Path = FILE) -> ConfigurationError:
+    """What to say where Airflow does not know a destination's connection."""
+    line = line_of(path, where.name, "connection")
+    return ConfigurationError(
+        f"{path.name}, line {line}: {where.name}.connection: Airflow has no connection {where.connection!r}; next "
+        f"step: airflow connections add {where.connection} --conn-type http --conn-host … --conn-password …, or "
+        f"AIRFLOW_CONN_{where.connection.upper()}"
+    )
+
+
 def open_client(where: Destination, connection: Connection) -> AbstractContextManager[Client]:
     """The client of a destination's module; it connects with its first request."""
-    return import_module(where.module).open_client(connection)
+    return where.loaded().open_client(connection, where.checked_options())
+
+
+def _modules() -> list[str]:
+    """The modules beside this one that are destinations."""
+    helpers = ("__init__", "connections", "contract", "http", "pace", "spec")
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in helpers)
