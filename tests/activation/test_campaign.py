@@ -11,7 +11,7 @@ from letterpress import storage
 from letterpress.activation import sends
 from letterpress.activation.campaign import Campaign, campaign, campaigns
 from letterpress.activation.configuration import ConfigurationError
-from letterpress.activation.destinations import DestinationError
+from letterpress.activation.destinations.spec import DestinationError
 from letterpress.activation.mail import MailTemplate, TemplateError
 from letterpress.demo.esp import Fault
 

@@ -2,54 +2,53 @@
 
 For each batch, in this order:
 
-1. its payloads are read from the pinned version, compared with the plan's hashes, and audited;
-2. one write transaction asks live suppression once more and claims the rest in the ledger;
-3. the request leaves under an idempotency key that is a function of its content and the rows' revisions;
-4. one write transaction records the answer, row by row.
+1. one write transaction asks live suppression once more and claims the rest in the ledger;
+2. the request leaves, several at once where the vendor lets them, under a key that is a function of its content;
+3. one write transaction records the answer, row by row; of a queued request its id, and its result when it is read.
 
-A kill anywhere, and a second run (of this plan or of a new one), ends in the same state: a claimed row is
-sent again as the same request, which the destination answers from its own store.
+A kill anywhere, and a second run (of this plan or of a new one), ends in the same state: a claimed row is sent
+again, which has its effect once, and a queued request's result is read.
 """
 
-import hashlib
-import hmac
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import orjson
-import sqlalchemy as sa
-
 from letterpress import storage
-from letterpress.activation import audience, ledger, stores, suppression
-from letterpress.activation.destinations import (
-    Client,
-    Connection,
-    Destination,
-    RowResult,
-    SuppressionRequest,
-    open_client,
+from letterpress.activation import audience, guard, ledger, stores
+from letterpress.activation.batches import Planned, Prepared, Sender
+from letterpress.activation.destinations import Connection, Destination, open_client, pace
+from letterpress.activation.destinations.spec import (
+    BatchRefused,
+    DestinationError,
+    Job,
+    Operation,
+    Results,
+    Row,
+    RowError,
 )
-from letterpress.activation.ledger import Change, Claim, Outcome
-from letterpress.activation.plan import Plan
+from letterpress.activation.ledger import Batch
+from letterpress.activation.plan import OPERATIONS, Plan, fingerprint
 
 log = logging.getLogger(__name__)
 
-Validate = Callable[[list[dict[str, Any]]], None]
-
-# Whoever must not be written to is stopped first; deletions come before upserts, so that an e-mail is free.
-STAGES = (("suppress",), ("delete",), ("restore",), ("create", "update"))
-
-
-class GuardError(Exception):
-    """A plan that a person has to approve before its first request."""
+STAGES = tuple(Operation)
+FIRST_POLL, LONGEST_POLL = 1.0, 30.0  # seconds between two looks at queued requests
+LOGGED_EVERY = 10.0  # seconds
+ALL_BAD = 25  # people refused one by one, and nobody accepted: it is not the people
 
 
-@dataclass(frozen=True)
+@dataclass
 class ApplyResult:
-    """What became of a plan's rows, and how many requests it took."""
+    """What became of a plan's changes so far, and how many requests it took.
+
+    ``outstanding`` queued requests have no result yet; ``stage`` is the operation to go on with afterwards.
+    """
 
     plan_id: str
     destination: str
@@ -57,20 +56,37 @@ class ApplyResult:
     rejected: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     requests: int = 0
+    seconds: float = 0.0
+    outstanding: int = 0
+    stage: int = 0
+
+    def add(self, later: "ApplyResult") -> "ApplyResult":
+        """This and a later part of the same run."""
+        return ApplyResult(
+            self.plan_id,
+            self.destination,
+            self.accepted + later.accepted,
+            dict(sorted((Counter(self.rejected) + Counter(later.rejected)).items())),
+            dict(sorted((Counter(self.skipped) + Counter(later.skipped)).items())),
+            self.requests + later.requests,
+            round(self.seconds + later.seconds, 3),
+            later.outstanding,
+            later.stage,
+        )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One person of a batch: the change, and what leaves for it."""
+def apply_plan(**given: Any) -> ApplyResult:
+    """Bring a destination to what a plan wants, waiting for queued requests; takes what :func:`advance` takes."""
+    result = advance(**given)
+    seconds = FIRST_POLL
+    while result.outstanding:
+        pace.pause(seconds)
+        seconds = min(LONGEST_POLL, seconds * 1.5)
+        result = result.add(advance(**{**given, "stage": result.stage}))
+    return result
 
-    change: Change
-    email: str | None
-    reason: str | None
-    consent_proof: str | None
-    payload: bytes | None
 
-
-def apply_plan(
+def advance(
     *,
     plan: Plan,
     destination: Destination,
@@ -79,202 +95,270 @@ def apply_plan(
     stores_url: str,
     identity_key: bytes,
     run_id: str,
-    validate: Validate | None = None,
+    validate: guard.Validate | None = None,
     is_approved: bool = False,
+    stage: int = 0,
     memory_limit: str = "1GB",
 ) -> ApplyResult:
-    """Bring a destination to what a plan wants.
+    """Carry a plan out as far as it goes without waiting for the destination's queue.
 
-    ``validate`` gets the payloads of each batch before it leaves and raises to stop the line. Raises
-    GuardError for a plan that deletes too many people and is not approved, AudienceError when
-    ``version_dir`` is not what the plan was made from, DestinationError when the destination fails for good:
-    what was acknowledged until then is recorded, and the next run goes on from there.
+    Results of queued requests are read first; where some are still worked on, later operations wait, and the
+    caller comes back with the ``stage`` that is returned. ``validate`` sees every profile before the first
+    request and raises to stop the line. Raises GuardError for a plan that a person has to approve,
+    AudienceError when ``version_dir`` is not what the plan was made from, DestinationError when the
+    destination fails for good: what was acknowledged until then is recorded, and the next run goes on.
     """
+    _check(plan, destination, version_dir)
+    if stage == 0:
+        guard.check(plan, destination, is_approved=is_approved)
+        if validate is not None and (plan.of(Operation.UPSERT) or plan.of(Operation.SUBSCRIBE)):
+            guard.audit(plan, destination, version_dir, identity_key, validate)
+    began = time.monotonic()
+    with ExitStack() as stack:
+        engine = stack.enter_context(stores.opened(stores_url))
+        with stores.reading(engine) as read:
+            is_idle = not plan.changes and not ledger.queued(read, destination.name)
+        if is_idle:
+            log.info("%s: plan %s: nothing to send", destination.name, plan.plan_id)
+            return ApplyResult(plan.plan_id, destination.name, stage=len(STAGES))
+        client = stack.enter_context(open_client(destination, connection))
+        sender = Sender(destination, engine, client, identity_key, run_id, plan)
+        run = _Run(sender)
+        outstanding = run.read_results()
+        if plan.changes and not outstanding:
+            duck = stack.enter_context(audience.opened(version_dir, identity_key, memory_limit=memory_limit))
+            audience.check(duck, destination)
+            planned = Planned(duck, destination, plan)
+            if stage == 0:
+                run.settle_abandoned()
+            stage, outstanding = run.go_on(planned, stage, outstanding)
+        elif not plan.changes:
+            stage = len(STAGES)
+        result = ApplyResult(
+            plan_id=plan.plan_id,
+            destination=destination.name,
+            accepted=run.counts.pop(ledger.ACCEPTED, 0),
+            rejected=dict(sorted(run.counts.items())),
+            skipped=dict(sorted(sender.skipped.items())),
+            requests=client.requests,
+            seconds=round(time.monotonic() - began, 3),
+            outstanding=outstanding,
+            stage=stage,
+        )
+    _keep(plan, result)
+    return result
+
+
+def result_of(plan: Plan) -> ApplyResult | None:
+    """What became of a plan, over all runs of it; none before the first."""
+    uri = _result_uri(plan)
+    return ApplyResult(**storage.read_json(uri)) if storage.exists(uri) else None
+
+
+def _result_uri(plan: Plan) -> str:
+    return plan.uri.removesuffix(".parquet") + ".result.json"
+
+
+def _keep(plan: Plan, result: ApplyResult) -> None:
+    before = result_of(plan)
+    storage.write_json(_result_uri(plan), asdict(before.add(result) if before else result))
+
+
+def _check(plan: Plan, destination: Destination, version_dir: str) -> None:
     if plan.destination != destination.name:
         raise ValueError(
             f"plan {plan.plan_id}: expected a plan for {destination.name}, found one for {plan.destination}"
         )
-    _guard(plan, destination, is_approved)
-    if not plan.changes:
-        log.info("%s: plan %s: nothing to send", destination.name, plan.plan_id)
-        return ApplyResult(plan.plan_id, destination.name)
-    with (
-        stores.opened(stores_url) as engine,
-        audience.opened(version_dir, identity_key, memory_limit=memory_limit) as duck,
-        open_client(destination, connection) as client,
-    ):
-        audience.check(duck, destination)
-        duck.register("stored", storage.read_parquet(plan.uri))
-        duck.execute("create temp table planned as select * from stored")
-        duck.unregister("stored")
-        line = _Line(destination, engine, client, identity_key, run_id, validate)
-        done = 0
-        for actions in STAGES:
-            if not sum(plan.counts[action] for action in actions):
-                continue
-            for batch in _batches(_rows(duck, destination, actions), destination):
-                line.send(batch)
-                done += len(batch)
-                log.info("%s: %d of %d people, %d requests", destination.name, done, plan.changes, client.requests)
-        return ApplyResult(
-            plan_id=plan.plan_id,
-            destination=destination.name,
-            accepted=line.counts.pop(ledger.ACCEPTED, 0),
-            rejected=dict(sorted(line.counts.items())),
-            skipped=dict(sorted(line.skipped.items())),
-            requests=client.requests,
+    version = version_dir.rstrip("/").rsplit("/", 1)[-1]
+    if version != plan.version or fingerprint(destination) != plan.field_map:
+        what = (
+            f"version {plan.version}, found {version}" if version != plan.version else "the field map it was made with"
+        )
+        raise audience.AudienceError(
+            f"{destination.name}: plan {plan.plan_id}: expected {what}; a plan is applied with what it was made from: "
+            "plan again"
         )
 
 
-class _Line:
-    """One batch after the other to one destination, with the counts so far."""
+class _Run:
+    """The stages of one plan, one after the other, each with several requests in flight."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        engine: sa.Engine,
-        client: Client,
-        identity_key: bytes,
-        run_id: str,
-        validate: Validate | None,
-    ):
-        self._destination = destination
-        self._engine = engine
-        self._client = client
-        self._identity_key = identity_key
-        self._run_id = run_id
-        self._validate = validate
+    def __init__(self, sender: Sender):
+        self._sender = sender
+        self._destination, self._engine, self._client = sender.destination, sender.engine, sender.client
         self.counts: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
+        self._refused_alone = 0
+        self._told = time.monotonic()
+        self._done = 0
 
-    def send(self, batch: Sequence[_Row]) -> None:
-        """Audit, ask, claim, send, record."""
-        if self._validate is not None and batch[0].payload is not None:
-            self._validate([orjson.loads(row.payload) for row in batch])
-        rows = {row.change.customer_id: row for row in batch}
-        with stores.writing(self._engine) as connection:
-            allowed = self._still_allowed(connection, batch)
-            claims, skipped = ledger.claim(
-                connection,
-                self._destination.name,
-                [row.change for row in allowed],
-                key_of=lambda claimed: self._key(claimed, rows),
-                run_id=self._run_id,
-            )
-        self.skipped.update(skipped.values())
-        if not claims:
+    def read_results(self) -> int:
+        """Settle the queued requests whose results are there; returns how many are still worked on."""
+        with stores.reading(self._engine) as read:
+            queued = ledger.queued(read, self._destination.name)
+        outstanding = 0
+        for batch in queued:
+            with stores.reading(self._engine) as read:
+                rows = ledger.rows_of_batch(read, batch)
+            people = [Row(row.customer_id, vendor_id=row.vendor_id) for row in rows]
+            try:
+                results = self._client.results(batch.operation, batch.job_id or "", people)
+            except BatchRefused as refusal:
+                outstanding += self._refused_later(batch, refusal)
+                continue
+            if results is None:
+                outstanding += 1
+            else:
+                self._settle(batch, results)
+        return outstanding
+
+    def settle_abandoned(self) -> None:
+        """Where an answer was lost and the vendor queues, wait until its queue is empty: newer goes after older."""
+        with stores.writing(self._engine) as write:
+            operations = ledger.abandon(write, self._destination.name)
+        if not any(self._destination.endpoints[Operation(one)].is_asynchronous for one in operations):
             return
-        results = self._request(claims, rows)
-        outcomes = {result.external_id: Outcome(result.error_code is None, result.error_code) for result in results}
-        with stores.writing(self._engine) as connection:
-            self.counts.update(ledger.settle(connection, self._destination.name, claims, outcomes))
+        seconds = FIRST_POLL
+        while self._client.is_busy():
+            log.info("%s: waiting for requests that an earlier run left in the queue", self._destination.name)
+            pace.pause(seconds)
+            seconds = min(LONGEST_POLL, seconds * 1.5)
 
-    def _still_allowed(self, connection: sa.Connection, batch: Sequence[_Row]) -> list[_Row]:
-        """Without those who were suppressed since the plan was made; it is the last thing before the claim."""
-        if batch[0].payload is None:
-            return list(batch)
-        people = [(row.change.customer_id, row.email) for row in batch]
-        stopped = suppression.stopped(connection, people, self._identity_key)
-        self.skipped.update({"suppressed": len(stopped)} if stopped else {})
-        return [row for row in batch if row.change.customer_id not in stopped]
+    def go_on(self, planned: Planned, stage: int, outstanding: int) -> tuple[int, int]:
+        """Carry out stages until one has to wait for the queue; returns where to go on, and what is queued."""
+        if planned.plan.of(Operation.UPSERT):
+            attributes = {
+                mapped.attribute: self._destination.type_of(column)
+                for column, mapped in self._destination.attributes.items()
+            }
+            self._client.prepare(attributes, self._destination.lists.values())
+        while stage < len(STAGES):
+            if planned.plan.of(STAGES[stage]):
+                if outstanding:
+                    return stage, outstanding
+                outstanding = self._stage(planned, STAGES[stage])
+            stage += 1
+        return stage, outstanding
 
-    def _key(self, claims: Sequence[Claim], rows: dict[str, _Row]) -> str:
-        """A keyed hash of everything that the request holds: the same request, the same key, nothing else."""
-        message = hashlib.sha256(f"{self._destination.name}\n{claims[0].change.action}".encode())
-        for item in claims:
-            message.update(f"\n{item.change.customer_id}\n{item.revision}\n{item.change.target}\n".encode())
-            message.update(rows[item.change.customer_id].payload or b"")
-        return hmac.digest(self._identity_key, message.digest(), "sha256").hex()
+    def _stage(self, planned: Planned, operation: Operation) -> int:
+        """Send all batches of one operation; returns how many requests were queued."""
+        in_flight = self._destination.endpoints[operation].in_flight
+        queued = 0
+        under_way: dict[Future, Prepared] = {}
+        self._sender.begin(planned, operation)
+        failure: DestinationError | None = None
+        with ThreadPoolExecutor(in_flight, thread_name_prefix="activation") as pool:
+            for prepared in self._batches(planned, operation):
+                while len(under_way) >= in_flight and failure is None:
+                    more, failure = self._collect(under_way, FIRST_COMPLETED)
+                    queued += more
+                if failure is not None:
+                    break
+                under_way[pool.submit(self._sender.send, prepared)] = prepared
+            while under_way:
+                more, later = self._collect(under_way, FIRST_COMPLETED)
+                queued, failure = queued + more, failure or later
+        if failure is not None:
+            raise failure
+        return queued
 
-    def _request(self, claims: Sequence[Claim], rows: dict[str, _Row]) -> list[RowResult]:
-        key = self._key(claims, rows)
-        people = [rows[item.change.customer_id] for item in claims]
-        action = claims[0].change.action
-        if action == "suppress":
-            return self._client.suppress(
-                [SuppressionRequest(row.change.customer_id, row.email, row.reason) for row in people], key
-            )
-        if action == "delete":
-            return self._client.delete([row.change.customer_id for row in people], key)
-        refused: list[RowResult] = []
-        if action == "restore":
-            lifted = [self._client.lift(row.change.customer_id, row.email, row.consent_proof) for row in people]
-            refused = [result for result in lifted if result.error_code is not None]
-            kept_out = {result.external_id for result in refused}
-            people = [row for row in people if row.change.customer_id not in kept_out]
-            claims = [item for item in claims if item.change.customer_id not in kept_out]
-            key = self._key(claims, rows) if claims else key
-        if not people:
-            return refused
-        return refused + self._client.upsert([row.payload for row in people], key)
+    def _batches(self, planned: Planned, operation: Operation) -> Iterator[Prepared]:
+        for batch in planned.batches(operation):
+            prepared = self._sender.prepare(batch)
+            if prepared is not None:
+                yield prepared
 
+    def _collect(self, under_way: dict[Future, Prepared], until: str) -> tuple[int, DestinationError | None]:
+        """Record the answers that are there; returns how many requests were queued, and the first failure."""
+        done, _ = wait(under_way, return_when=until)
+        queued, failure = 0, None
+        for future in done:
+            prepared = under_way.pop(future)
+            try:
+                queued += self._answered(prepared, future.result())
+            except BatchRefused as refusal:
+                queued += self._bisect(prepared, refusal)
+            except DestinationError as error:
+                failure = failure or error
+        return queued, failure
 
-def _guard(plan: Plan, destination: Destination, is_approved: bool) -> None:
-    guard, deleted = destination.guard, plan.counts["delete"]
-    percent = 100 * deleted / plan.held if plan.held else 0
-    if is_approved or deleted < guard.deleted_at_least or percent <= guard.deleted_percent:
-        return
-    raise GuardError(
-        f"{destination.name}: plan {plan.plan_id} deletes {deleted} of {plan.held} people ({percent:.0f} %), "
-        f"expected at most {guard.deleted_percent:g} %. Look at the audience; if it is right, approve the plan"
-    )
+    def _answered(self, prepared: Prepared, answer: Results | Job) -> int:
+        if isinstance(answer, Job):
+            with stores.writing(self._engine) as write:
+                ledger.queue(write, prepared.batch.batch_id, answer.job_id)
+            self._tell(prepared.batch, len(prepared.rows))
+            return 1
+        self._settle(prepared.batch, answer)
+        return 0
 
-
-def _rows(duck: Any, destination: Destination, actions: Sequence[str]) -> Iterator[_Row]:
-    """A stage's people in the order of their ids, streamed, each with what leaves for them."""
-    wanted = ", ".join(f"'{action}'" for action in actions)
-    has_payload = not {"suppress", "delete"} & set(actions)
-    payload = (
-        "people.payload, people.attribute_hashes, people.consent_proof, keyed(people.payload) = planned.payload_hash"
-        if has_payload
-        else "null, null, null, true"
-    )
-    found = duck.execute(f"""
-        select
-            planned.customer_id, planned.action, planned.base_revision, planned.target, planned.payload_hash,
-            planned.segments_hash, planned.reason, planned.cleared, people.email, {payload}
-        from planned
-        left join {audience.relation(destination)} as people on people.customer_id = planned.customer_id
-        where planned.action in ({wanted})
-        order by planned.customer_id
-    """)
-    while rows := found.fetchmany(5_000):
-        for row in rows:
-            customer_id, action, revision, target, payload_hash, segments_hash, reason, cleared = row[:8]
-            email, text, hashes, proof, is_same = row[8:]
-            if not is_same:
-                raise audience.AudienceError(
-                    f"{destination.name}: customer {customer_id[:6]}…: expected the payload that was planned, found "
-                    "another; apply a plan with the version that it was made from"
+    def _bisect(self, prepared: Prepared, refusal: BatchRefused) -> int:
+        """A request that was refused as a whole leaves again in two halves, down to the bad rows."""
+        if len(prepared.rows) == 1:
+            self._refused_alone += 1
+            error = RowError(refusal.code, refusal.message)
+            self._settle(prepared.batch, Results({prepared.rows[0].customer_id: error}))
+            if self._refused_alone >= ALL_BAD and not self.counts[ledger.ACCEPTED]:
+                raise DestinationError(
+                    f"{self._destination.name}: {prepared.batch.operation}: {self._refused_alone} people in a row were "
+                    f"refused one by one with {refusal}, and nobody was accepted; next step: look at the field map and "
+                    f"at what the destination has, then replay"
                 )
-            yield _Row(
-                Change(customer_id, action, revision, target, payload_hash, segments_hash, hashes),
-                email,
-                reason,
-                proof,
-                _with_cleared(text.encode(), cleared) if has_payload else None,
+            return 0
+        with stores.writing(self._engine) as write:
+            ledger.refuse(write, prepared.batch)
+        queued = 0
+        for half in prepared.halves():
+            again = self._sender.prepare(half)
+            if again is None:
+                continue
+            try:
+                queued += self._answered(again, self._sender.send(again))
+            except BatchRefused as refused:
+                queued += self._bisect(again, refused)
+        return queued
+
+    def _refused_later(self, batch: Batch, refusal: BatchRefused) -> int:
+        """A queued request that came to nothing as a whole; returns how many were queued in its place."""
+        if batch.operation is Operation.UPSERT:
+            with stores.writing(self._engine) as write:
+                ledger.refuse(write, batch)
+            halves = self._sender.from_ledger(batch)
+            if halves:
+                return sum(self._again(half) for half in halves)
+        with stores.reading(self._engine) as read:
+            rows = ledger.rows_of_batch(read, batch)
+        is_transient = batch.operation is not Operation.UPSERT
+        error = RowError(refusal.code, refusal.message, is_transient=is_transient)
+        self._settle(batch, Results({row.customer_id: error for row in rows}))
+        return 0
+
+    def _again(self, prepared: Prepared) -> int:
+        try:
+            return self._answered(prepared, self._sender.send(prepared))
+        except BatchRefused as refusal:
+            return self._bisect(prepared, refusal)
+
+    def _settle(self, batch: Batch, results: Results) -> None:
+        with stores.writing(self._engine) as write:
+            counts = ledger.settle(write, batch, results, receipt=self._sender.receipt_of(batch))
+        self.counts.update(counts)
+        if counts.get(ledger.ACCEPTED):
+            self._refused_alone = 0
+        self._tell(batch, batch.people)
+
+    def _tell(self, batch: Batch, people: int) -> None:
+        self._done += people
+        if time.monotonic() - self._told >= LOGGED_EVERY:
+            self._told = time.monotonic()
+            log.info(
+                "%s: %s: %d changes so far, %d requests",
+                self._destination.name,
+                batch.operation,
+                self._done,
+                self._client.requests,
             )
 
 
-def _with_cleared(payload: bytes, cleared: Iterable[str] | None) -> bytes:
-    """The payload with null for the attributes that the destination holds and the person no longer has."""
-    if not cleared:
-        return payload
-    content = orjson.loads(payload)
-    content["attributes"].update(dict.fromkeys(cleared))
-    return orjson.dumps(content)
-
-
-def _batches(rows: Iterable[_Row], destination: Destination) -> Iterator[list[_Row]]:
-    """Rows up to the destination's caps, by count and by bytes."""
-    batch: list[_Row] = []
-    size = 0
-    for row in rows:
-        length = len(row.payload) + 1 if row.payload else 300
-        if batch and (len(batch) == destination.batch.rows or size + length > destination.batch.bytes):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += length
-    if batch:
-        yield batch
+def stage_names(actions: Sequence[str]) -> list[Operation]:
+    """The operations that some actions of a plan need, in the order in which they are carried out."""
+    wanted = {OPERATIONS[action] for action in actions}
+    return [operation for operation in STAGES if operation in wanted]

@@ -5,19 +5,20 @@ through in Arrow batches; nothing is pulled into Python but what a plan changes.
 """
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from letterpress import storage
 from letterpress.activation.configuration import nearest
-from letterpress.activation.destinations import GATE, Destination
+from letterpress.activation.destinations import Destination
+from letterpress.activation.destinations.contract import GATE, audiences
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-HASH_LENGTH = 16  # hex digits for one attribute: it only has to differ when the value does
 BATCH_ROWS = 50_000
 
 
@@ -88,18 +89,10 @@ def check(connection: "DuckDBPyConnection", destination: Destination) -> None:
 def relation(destination: Destination) -> str:
     """A subquery with one row a person.
 
-    customer_id, email, is_eligible, refusal_reason, consent_proof, segments (JSON list), payload (JSON text)
-    and attribute_hashes (JSON object, the e-mail among them); payload and hashes are only worked out for the
-    rows that a query asks them of.
+    customer_id, email, is_eligible, refusal_reason, consent_proof, consented_at, segments (with commas between) and
+    payload, the whole profile as JSON in the vendor's shape. The payload is only worked out for the rows that a
+    query asks it of.
     """
-    pairs, hashes = [], [_hash_pair("email", "to_json(email)::varchar")]
-    for column, mapped in destination.attributes.items():
-        value = f'to_json("{column}")::varchar'
-        if mapped.nulls == "write":
-            value = f"coalesce({value}, 'null')"
-        pairs.append(f"""'"{mapped.attribute}":' || {value}""")
-        hashes.append(_hash_pair(mapped.attribute, value))
-    segments = "to_json(list_sort(list_filter(string_split(coalesce(segments, ''), ','), lambda s: s <> '')))::varchar"
     return f"""(
         select
             customer_id,
@@ -107,18 +100,83 @@ def relation(destination: Destination) -> str:
             is_eligible and nullif(trim(email), '') is not null as is_eligible,
             case when is_eligible then 'no_email' else coalesce(refusal_reason, 'not_eligible') end as refusal_reason,
             consent_proof,
-            {segments} as segments,
-            '{{"external_id":' || to_json(customer_id)::varchar
-                || ',"email":' || to_json(email)::varchar
-                || ',"attributes":{{' || concat_ws(',', {", ".join(pairs) or "''"}) || '}}'
-                || ',"segments":' || {segments} || '}}' as payload,
-            '{{' || concat_ws(',', {", ".join(hashes)}) || '}}' as attribute_hashes
+            consent_changed_at as consented_at,
+            coalesce(segments, '') as segments,
+            {_payload(destination)} as payload
         from published.{destination.audience}
     )"""
 
 
-def _hash_pair(name: str, value: str) -> str:
-    return f"""'"{name}":"' || left(keyed('{name}=' || {value}), {HASH_LENGTH}) || '"'"""
+def columns(destination: Destination) -> str:
+    """The mapped columns under the destination's names, as an audit of what leaves reads them."""
+    pairs = [f'"{column}" as "attributes.{mapped.attribute}"' for column, mapped in destination.attributes.items()]
+    return ", ".join(["customer_id as external_id", "email", "is_eligible", *pairs])
+
+
+def _payload(destination: Destination) -> str:
+    """SQL that makes the JSON of a profile: an object's members are concatenated, and null ones fall out."""
+    shape = destination.shape
+    tree: dict[str, Any] = {}
+    _put(tree, tuple(shape.external_id.split(".")), "to_json(customer_id)::varchar")
+    _put(tree, tuple(shape.email.split(".")), "to_json(email)::varchar")
+    for path, value in shape.constants.items():
+        _put(tree, tuple(path.split(".")), _text(json.dumps(value)))
+    if shape.attributes:
+        _put(tree, tuple(shape.attributes.split(".")), {})
+    for column, mapped in destination.attributes.items():
+        value = _json_value(destination, column)
+        if mapped.nulls == "write":
+            value = f"coalesce({value}, {_text(json.dumps(shape.cleared))})"
+        _put(tree, shape.path_of(mapped.attribute), value)
+    return _object(tree)
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree.setdefault(path[-1], value)
+
+
+def _object(tree: dict[str, Any]) -> str:
+    members = [
+        f"{_text(json.dumps(key) + ':')} || {_object(value) if isinstance(value, dict) else value}"
+        for key, value in tree.items()
+    ]
+    return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'" if members else "'{}'"
+
+
+def _json_value(destination: Destination, column: str) -> str:
+    """SQL for a column's JSON text, null where it is empty."""
+    mapped, shape, kind = destination.attributes[column], destination.shape, destination.type_of(column)
+    stored, name = audiences()[destination.audience][column], f'"{column}"'
+    if stored == "double":
+        name = f"case when isfinite({name}) then round({name}, {mapped.decimals}) end"
+    if kind == "list":
+        parts = f"list_filter(string_split({name}, ','), lambda part: part <> '')"
+        if shape.list_separator is not None:
+            return f"to_json(nullif(array_to_string({parts}, {_text(shape.list_separator)}), ''))::varchar"
+        return f"to_json({parts})::varchar"
+    if stored in ("date", "timestamptz"):
+        return _instant(name, stored, kind, mapped.format, is_text=shape.is_text_only)
+    if kind == "string" or shape.is_text_only:
+        return f"to_json(({name})::varchar)::varchar"
+    return f"({name})::varchar"
+
+
+def _instant(name: str, stored: str, kind: str, form: str, *, is_text: bool) -> str:
+    """Dates and instants (UTC) in one of the forms that vendors want."""
+    if kind == "date" and stored == "timestamptz":
+        name = f"({name})::date"
+    if form in ("epoch_seconds", "epoch_milliseconds"):
+        number = f"epoch_ms(({name})::timestamp)" if form == "epoch_milliseconds" else f"epoch({name})::bigint"
+        return f"to_json(({number})::varchar)::varchar" if is_text else f"({number})::varchar"
+    if form == "iso":
+        form = "%Y-%m-%d" if kind == "date" or stored == "date" else "%Y-%m-%dT%H:%M:%SZ"
+    return f"to_json(strftime({name}, {_text(form)}))::varchar"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _quoted(text: str) -> str:

@@ -22,8 +22,9 @@ from pydantic import Field, field_validator
 
 from letterpress.activation import audience, sends, stores, suppression
 from letterpress.activation.configuration import Block, ConfigurationError, nearest, read_blocks
-from letterpress.activation.destinations import Client, Connection, Destination, DestinationError, open_client
-from letterpress.activation.destinations import http as destinations_http
+from letterpress.activation.destinations import Connection, Destination, open_client, pace
+from letterpress.activation.destinations.local_esp import LocalEsp
+from letterpress.activation.destinations.spec import DestinationError
 from letterpress.activation.mail import MailTemplate, compose
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Mailer:
     again under the same key.
     """
 
-    def __init__(self, connection: Connection, client: Client):
+    def __init__(self, connection: Connection, client: LocalEsp):
         self._connection = connection
         self._client = client
         self._smtp: smtplib.SMTP | None = None
@@ -166,7 +167,7 @@ class Mailer:
             retry=tenacity.retry_if_exception_type(_NotYet),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=20),
-            sleep=lambda seconds: destinations_http.pause(seconds),
+            sleep=lambda seconds: pace.pause(seconds),
             reraise=True,
         )
         try:
@@ -221,7 +222,7 @@ class _Run:
     campaign: Campaign
     destination: Destination
     engine: sa.Engine
-    client: Client
+    client: LocalEsp
     mailer: Mailer
     template: MailTemplate
     identity_key: bytes
@@ -341,7 +342,7 @@ def _refused_by_warehouse(duck: object, campaign: Campaign, destination: Destina
         f"""
         select people.refusal_reason, count(*)
         from {audience.relation(destination)} as people
-        where not people.is_eligible and list_contains(from_json(people.segments, '["varchar"]'), ?)
+        where not people.is_eligible and list_contains(string_split(people.segments, ','), ?)
         group by people.refusal_reason
         """,
         [campaign.segment],
@@ -357,7 +358,7 @@ def _people(duck: object, campaign: Campaign, destination: Destination) -> Itera
         select {", ".join(f"audience.{column}" for column in columns)}
         from published.{destination.audience} as audience
         join {audience.relation(destination)} as people on people.customer_id = audience.customer_id
-        where people.is_eligible and list_contains(from_json(people.segments, '["varchar"]'), ?)
+        where people.is_eligible and list_contains(string_split(people.segments, ','), ?)
         order by audience.customer_id
         """,
         [campaign.segment],

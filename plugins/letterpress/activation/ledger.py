@@ -1,241 +1,519 @@
-"""The ledger: what each destination last acknowledged about each person, as keyed hashes.
+"""The ledger: what each destination last acknowledged about each person.
 
-A row advances only on the destination's acknowledgement. Before a request leaves, its rows are *claimed*
-(state ``sent``, the hash that is under way, a revision); after the answer they are *settled* (``accepted`` or
-``rejected``). A kill in between leaves ``sent``: nobody knows whether the destination has it, so the next plan
-takes the row up again, and as the same content at the same revision has the same idempotency key, the
-destination answers from its own store.
+A row advances only on the destination's acknowledgement. Before a request leaves, its rows are *claimed* (state
+``sent``, what is under way, a revision, the request's id); when the answer is known they are *settled*
+(``accepted``, ``rejected`` or ``dead``). A queued request's answer is known once its result was read. A kill in
+between leaves ``sent``: nobody knows whether the destination has it, so the next plan takes the row up again.
+
+=========  ===============================================================================================
+planned    to be sent again though nothing changed: a person asked for it, or the drift check found it
+sent       under way, or its answer was lost
+accepted   the destination acknowledged it
+rejected   refused for the time being; tried again by the next runs
+dead       refused for what it is: waits until the row changes or is replayed
+=========  ===============================================================================================
 
 The revision counts the changes begun. It is part of the idempotency key, because a person who goes from A to
 B and back to A is a new change and must not be answered with the acknowledgement of the first A.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from letterpress.activation import stores
-from letterpress.activation.stores import PROFILES, SENDS
+from letterpress.activation.destinations.spec import Operation, Results, RowError
+from letterpress.activation.stores import BATCHES, ERASURES, LEDGER, SENDS
 
-PLANNED, SENT, ACCEPTED, REJECTED = "planned", "sent", "accepted", "rejected"
+PLANNED, SENT, ACCEPTED, REJECTED, DEAD = "planned", "sent", "accepted", "rejected", "dead"
+QUEUED, DONE, REFUSED, ABANDONED = "queued", "done", "refused", "abandoned"  # of batches, beside sent
+
+PROFILE, CONSENT, LIST = "profile", "consent", "list:"
+GRANTED, MEMBER, CLEARED, MOVES_TO = "granted", "member", "cleared", "move:"
+
+ATTEMPTS = 3  # of a row that is refused for the time being
+REMOVALS = (Operation.LEAVE, Operation.DELETE, Operation.ERASE)
 
 
-@dataclass(frozen=True)
-class Change:
-    """One person's planned change: what is wanted, and the revision of the ledger that it was planned on."""
+class Change(NamedTuple):
+    """One person's planned change of one facet, and the revision of the ledger that it was planned on."""
 
     customer_id: str
-    action: str  # create | update | restore | suppress | delete
+    operation: Operation
     base_revision: int
-    target: str  # a hash of what is wanted: another target is another change
-    payload_hash: str | None = None  # null for suppress and delete
-    segments_hash: str | None = None
-    attribute_hashes: str | None = None  # a JSON object, attribute name -> hash
+    target: str  # what is wanted: another target is another change
+    payload: bytes | None = None  # the profile as wanted, sealed
+    facet: str = PROFILE
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A change that may leave now, at this revision."""
+class Claim(NamedTuple):
+    """A change that may leave now, at this revision; the acknowledged profile is sealed, none where uncertain."""
 
     change: Change
     revision: int
+    acknowledged: bytes | None = None
+    pending: bytes | None = None
+    vendor_id: str | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the destination said about one person."""
+class Batch:
+    """One request, as the ledger knows it."""
 
-    is_accepted: bool
-    error_code: str | None = None
+    batch_id: str
+    destination: str
+    facet: str
+    operation: Operation
+    list_id: str | None
+    first_id: str
+    last_id: str
+    people: int
+    state: str
+    job_id: str | None
+    plan_id: str | None
 
 
-def claim(
+_KNOWN = (
+    LEDGER.c.customer_id,
+    LEDGER.c.acknowledged,
+    LEDGER.c.vendor_id,
+    LEDGER.c.state,
+    LEDGER.c.operation,
+    LEDGER.c.pending,
+    LEDGER.c.revision,
+    LEDGER.c.attempt,
+    LEDGER.c.batch_id,
+)
+_WRITTEN = (
+    "destination",
+    "facet",
+    "customer_id",
+    "state",
+    "operation",
+    "pending",
+    "pending_payload",
+    "revision",
+    "attempt",
+    "batch_id",
+)
+
+
+def examine(
     connection: sa.Connection,
     destination: str,
+    facet: str,
     changes: Sequence[Change],
     *,
-    key_of: Callable[[Sequence[Claim]], str],
-    run_id: str,
+    with_payloads: bool = False,
 ) -> tuple[list[Claim], dict[str, str]]:
-    """Mark changes as under way, within a write transaction; returns those to send, and why others are not.
-
-    ``key_of`` makes the idempotency key of the request that will carry the claimed ones.
+    """Which changes may leave now, within a write transaction, and why the others may not.
 
     Not sent: ``acknowledged`` (another run or an earlier attempt has done it), ``rejected`` (the destination
-    refused this very content), ``superseded`` (the ledger has moved on since the plan was made).
+    refused this very content), ``superseded`` (the ledger has moved on since the plan was made), ``queued``
+    (the destination still works on an earlier request).
     """
-    rows = rows_of(connection, destination, (change.customer_id for change in changes))
+    rows = _known(connection, destination, facet, [change.customer_id for change in changes], with_payloads)
+    queued = _queued(connection, {row.batch_id for row in rows.values() if row.state == SENT and row.batch_id})
     claims: list[Claim] = []
     skipped: dict[str, str] = {}
-    written = []
     for change in changes:
         row = rows.get(change.customer_id)
-        revision, attempt = change.base_revision + 1, 1
-        if row is not None:
-            is_same = row["pending_hash"] == change.target and row["revision"] in (
-                change.base_revision,
-                change.base_revision + 1,
-            )
-            if is_same and row["state"] == SENT:
-                revision, attempt = row["revision"], row["attempt"] + 1
-            elif row["revision"] != change.base_revision:
-                skipped[change.customer_id] = (
-                    {ACCEPTED: "acknowledged", REJECTED: "rejected"}[row["state"]] if is_same else "superseded"
-                )
-                continue
-        claims.append(Claim(change, revision))
-        written.append(
-            {
-                "destination": destination,
-                "customer_id": change.customer_id,
-                "state": SENT,
-                "action": change.action,
-                "pending_hash": change.target,
-                "revision": revision,
-                "attempt": attempt,
-                "error_code": None,
-                "run_id": run_id,
-            }
-        )
-    key = key_of(claims) if claims else None
-    written = [{**row, "idempotency_key": key} for row in written]
-    new = [{**row, "is_suppressed": False} for row in written if row["customer_id"] not in rows]
-    stores.upsert(connection, PROFILES, new)
-    stores.upsert(
-        connection,
-        PROFILES,
-        [
-            {**row, "is_suppressed": rows[row["customer_id"]]["is_suppressed"]}
-            for row in written
-            if row["customer_id"] in rows
-        ],
-    )
+        if row is None:
+            if change.base_revision:
+                skipped[change.customer_id] = "superseded"
+            else:
+                claims.append(Claim(change, 1))
+            continue
+        if row.state == SENT and row.batch_id in queued:
+            skipped[change.customer_id] = "queued"
+        elif row.state == SENT and row.pending == change.target and row.revision - change.base_revision in (0, 1):
+            claims.append(_claim(change, row, row.revision, with_payloads))
+        elif row.revision == change.base_revision:
+            claims.append(_claim(change, row, row.revision + 1, with_payloads))
+        elif row.revision == change.base_revision + 1 and row.state == ACCEPTED:
+            is_same = row.acknowledged == change.target or change.operation in REMOVALS
+            skipped[change.customer_id] = "acknowledged" if is_same else "superseded"
+        elif row.revision == change.base_revision + 1 and row.pending == change.target:
+            skipped[change.customer_id] = "rejected"
+        else:
+            skipped[change.customer_id] = "superseded"
     return claims, skipped
 
 
-def settle(
-    connection: sa.Connection, destination: str, claims: Sequence[Claim], outcomes: Mapping[str, Outcome]
-) -> dict[str, int]:
-    """Record answers, within a write transaction; returns the number of rows by state or error code.
-
-    An answer to a claim that is no longer the row's (another run has gone on) is not recorded. A person whom
-    the destination did not mention stays ``sent``.
-    """
-    rows = rows_of(connection, destination, (item.change.customer_id for item in claims))
-    accepted, rejected = [], []
-    counts: dict[str, int] = {}
-    for item in claims:
-        change = item.change
-        outcome, row = outcomes.get(change.customer_id), rows[change.customer_id]
-        if outcome is None or row["revision"] != item.revision or row["pending_hash"] != change.target:
-            counts["unsettled"] = counts.get("unsettled", 0) + 1
-            continue
-        key = {"destination": destination, "customer_id": change.customer_id}
-        must = {"state": row["state"], "action": row["action"], "revision": row["revision"], "attempt": row["attempt"]}
-        if outcome.is_accepted:
-            accepted.append({**key, **must, **_acknowledged(row, change), "state": ACCEPTED, "error_code": None})
-            counts[ACCEPTED] = counts.get(ACCEPTED, 0) + 1
-        else:
-            code = outcome.error_code or "unknown"
-            rejected.append(
-                {**key, **must, "is_suppressed": row["is_suppressed"], "state": REJECTED, "error_code": code}
+def claim(connection: sa.Connection, batch: Batch, claims: Sequence[Claim], *, run_id: str) -> None:
+    """Mark what was examined as under way in one request, within the same write transaction."""
+    known = _known(
+        connection, batch.destination, batch.facet, [one.change.customer_id for one in claims if one.revision > 1]
+    )
+    rows = []
+    for one in claims:
+        row, change = known.get(one.change.customer_id), one.change
+        again = row is not None and row.pending == change.target and row.state in (SENT, REJECTED)
+        rows.append(
+            (
+                batch.destination,
+                batch.facet,
+                change.customer_id,
+                SENT,
+                change.operation,
+                change.target,
+                change.payload,
+                one.revision,
+                row.attempt + 1 if again else 1,
+                batch.batch_id,
             )
-            counts[code] = counts.get(code, 0) + 1
-    stores.upsert(connection, PROFILES, accepted)
-    stores.upsert(connection, PROFILES, rejected)
-    return counts
+        )
+    stores.write_many(connection, LEDGER, _WRITTEN, rows)
+    stores.upsert(connection, BATCHES, [{**batch.__dict__, "operation": str(batch.operation), "run_id": run_id}])
 
 
-def _acknowledged(row: Mapping, change: Change) -> dict[str, object]:
-    """What the destination holds after it accepted a change."""
-    if change.action == "delete":
-        return {
-            "payload_hash": None,
-            "segments_hash": None,
-            "attribute_hashes": None,
-            "is_suppressed": row["is_suppressed"],
+def abandon(connection: sa.Connection, destination: str) -> list[str]:
+    """Requests that an earlier run left without an answer: nobody waits for them any more; their operations."""
+    left = sa.and_(BATCHES.c.destination == destination, BATCHES.c.state == SENT)
+    found = [row[0] for row in connection.execute(sa.select(BATCHES.c.operation).where(left).distinct())]
+    connection.execute(sa.update(BATCHES).where(left).values(state=ABANDONED))
+    return found
+
+
+def queue(connection: sa.Connection, batch_id: str, job_id: str) -> None:
+    """The destination has taken a request over and will tell its result under this id."""
+    _set_batch(connection, batch_id, state=QUEUED, job_id=job_id)
+
+
+def refuse(connection: sa.Connection, batch: Batch) -> None:
+    """The destination refused a request as a whole: its rows are free to leave in smaller ones."""
+    _set_batch(connection, batch.batch_id, state=REFUSED)
+
+
+def settle(
+    connection: sa.Connection,
+    batch: Batch,
+    results: Results,
+    *,
+    receipt: Callable[[str], tuple[str, str]] | None = None,
+) -> dict[str, int]:
+    """Record the answer to a request, within a write transaction; returns the number of rows by state or error code.
+
+    Only rows that are still this request's are touched: an answer to one that another run has gone on from is
+    not recorded. A person whom the destination did not mention stays ``sent``. ``receipt`` makes the hashes of
+    subject and receipt of somebody erased.
+    """
+    counts: Counter[str] = Counter()
+    _leave_open(connection, batch, results.unanswered)
+    if results.unanswered:
+        counts["unanswered"] = len(results.unanswered)
+    for customer_id, error in results.errors.items():
+        if _reject(connection, batch, customer_id, error):
+            counts[error.code] += 1
+    ours = sa.and_(*_span(batch), LEDGER.c.batch_id == batch.batch_id, LEDGER.c.state == SENT)
+    if batch.operation in (Operation.DELETE, Operation.ERASE, Operation.MOVE):
+        targets = dict(connection.execute(sa.select(LEDGER.c.customer_id, LEDGER.c.pending).where(ours)).all())
+        _settle_people(connection, batch, targets, receipt)
+        accepted = len(targets)
+    else:
+        values = {
+            "state": ACCEPTED,
+            "acknowledged": None if batch.operation in REMOVALS else LEDGER.c.pending,
+            "payload": LEDGER.c.pending_payload,
+            **_NOTHING_PENDING,
         }
-    if change.action == "suppress":
-        return {
-            "payload_hash": row["payload_hash"],
-            "segments_hash": row["segments_hash"],
-            "attribute_hashes": row["attribute_hashes"],
-            "is_suppressed": True,
-        }
-    return {
-        "payload_hash": change.payload_hash,
-        "segments_hash": change.segments_hash,
-        "attribute_hashes": change.attribute_hashes,
-        "is_suppressed": False,
-    }
+        accepted = connection.execute(sa.update(LEDGER).where(ours).values(**values)).rowcount
+        _keep_vendor_ids(connection, batch.destination, results.vendor_ids)
+    if accepted:
+        counts[ACCEPTED] = accepted
+    _set_batch(connection, batch.batch_id, state=DONE)
+    return dict(counts)
 
 
-def mark_suppressed(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> None:
-    """The destination itself said that it suppresses these people: no request of ours is needed.
+_NOTHING_PENDING = {
+    "pending": None,
+    "pending_payload": None,
+    "attempt": 0,
+    "error_code": None,
+    "error_message": None,
+}
+_NOTHING_HELD = {"state": ACCEPTED, "acknowledged": None, "payload": None, "vendor_id": None, **_NOTHING_PENDING}
+
+
+def _settle_people(
+    connection: sa.Connection,
+    batch: Batch,
+    targets: Mapping[str, str],
+    receipt: Callable[[str], tuple[str, str]] | None,
+) -> None:
+    """What concerns all that a destination holds of a person; ``targets`` by customer id."""
+    everything = LEDGER.c.destination == batch.destination
+    for chunk in stores.chunks(targets):
+        theirs = sa.and_(everything, LEDGER.c.customer_id.in_(chunk))
+        if batch.operation is Operation.DELETE:
+            # What was said about consent outlives the profile.
+            connection.execute(sa.update(LEDGER).where(theirs, LEDGER.c.facet != CONSENT).values(**_NOTHING_HELD))
+        elif batch.operation is Operation.ERASE:
+            connection.execute(sa.delete(LEDGER).where(theirs))
+    if batch.operation is Operation.ERASE and receipt is not None:
+        rows = [(batch.destination, *receipt(one)) for one in targets]
+        stores.write_many(connection, ERASURES, ("destination", "subject_hash", "receipt_hash"), rows)
+    if batch.operation is Operation.MOVE:
+        for one, target in targets.items():
+            _rekey(connection, batch.destination, one, target.removeprefix(MOVES_TO))
+
+
+def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> None:
+    """The former id's facets become the surviving one's, where that has none of its own."""
+    there = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
+    facets = [row[0] for row in connection.execute(there)]
+    theirs = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == old)
+    settled = {"state": ACCEPTED, **_NOTHING_PENDING}
+    connection.execute(
+        sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new, **settled)
+    )
+    connection.execute(sa.delete(LEDGER).where(theirs))
+    if PROFILE in facets:  # the vendor made one of two profiles: what of which, only sending it again tells
+        plan_again(connection, destination, [new])
+
+
+def _reject(connection: sa.Connection, batch: Batch, customer_id: str, error: RowError) -> bool:
+    is_ours = sa.and_(
+        LEDGER.c.destination == batch.destination,
+        LEDGER.c.facet == batch.facet,
+        LEDGER.c.customer_id == customer_id,
+        LEDGER.c.batch_id == batch.batch_id,
+        LEDGER.c.state == SENT,
+    )
+    state = sa.case((sa.and_(sa.literal(error.is_transient), LEDGER.c.attempt < ATTEMPTS), REJECTED), else_=DEAD)
+    found = connection.execute(
+        sa.update(LEDGER)
+        .where(is_ours)
+        .values(state=state, error_code=error.code[:200], error_message=error.message[:200] or None)
+    )
+    return found.rowcount == 1
+
+
+def _leave_open(connection: sa.Connection, batch: Batch, customer_ids: Iterable[str]) -> None:
+    for chunk in stores.chunks(customer_ids):
+        connection.execute(
+            sa.update(LEDGER)
+            .where(*_span(batch), LEDGER.c.customer_id.in_(chunk), LEDGER.c.batch_id == batch.batch_id)
+            .values(batch_id=None)
+        )
+
+
+def _span(batch: Batch) -> tuple[sa.ColumnElement, ...]:
+    """Where a request's rows are in the primary key."""
+    return (
+        LEDGER.c.destination == batch.destination,
+        LEDGER.c.facet == batch.facet,
+        LEDGER.c.customer_id.between(batch.first_id, batch.last_id),
+    )
+
+
+def _keep_vendor_ids(connection: sa.Connection, destination: str, vendor_ids: Mapping[str, str]) -> None:
+    """What the vendor calls people stands with their profiles."""
+    if not vendor_ids:
+        return
+    statement = (
+        sa.update(LEDGER)
+        .where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.facet == PROFILE,
+            LEDGER.c.customer_id == sa.bindparam("who"),
+        )
+        .values(vendor_id=sa.bindparam("theirs"))
+    )
+    connection.execute(statement, [{"who": who, "theirs": theirs} for who, theirs in vendor_ids.items()])
+
+
+def note_suppressed(connection: sa.Connection, destination: str, people: Mapping[str, str]) -> None:
+    """The destination itself said that it suppresses these people (customer id -> reason): no request is needed.
 
     People whom the ledger does not know get a row too, or nobody would lift the suppression there after a
     new opt-in.
     """
-    ids = sorted(set(customer_ids))
-    known = rows_of(connection, destination, ids)
-    new = {"destination": destination, "state": ACCEPTED, "action": "suppress", "revision": 0, "attempt": 0}
-    stores.upsert(
-        connection,
-        PROFILES,
-        [{**new, "customer_id": one, "is_suppressed": True} for one in ids if one not in known],
-    )
-    for chunk in stores.chunks(known):
-        connection.execute(
-            sa.update(PROFILES)
-            .where(PROFILES.c.destination == destination, PROFILES.c.customer_id.in_(chunk))
-            .values(is_suppressed=True)
-        )
+    known = _known(connection, destination, CONSENT, sorted(people))
+    rows = [
+        (destination, CONSENT, one, reason, ACCEPTED, known[one].revision + 1 if one in known else 0, 0, None)
+        for one, reason in sorted(people.items())
+        if one not in known or is_granted(known[one].acknowledged) or known[one].state != ACCEPTED
+    ]
+    columns = ("destination", "facet", "customer_id", "acknowledged", "state", "revision", "attempt", "pending")
+    stores.write_many(connection, LEDGER, columns, rows)
 
 
-def rows_of(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, Mapping]:
-    """The ledger's rows of these people, by customer id."""
-    found: dict[str, Mapping] = {}
+def is_granted(acknowledged: str | None) -> bool:
+    """Whether a destination holds no refusal of a person: an acknowledged opt-in, or nothing at all."""
+    return acknowledged is None or acknowledged.startswith(GRANTED)
+
+
+def plan_again(
+    connection: sa.Connection,
+    destination: str,
+    customer_ids: Iterable[str],
+    *,
+    facet: str = PROFILE,
+    is_gone: bool = False,
+) -> int:
+    """Send rows again though nothing changed; returns how many. ``is_gone``: the destination holds nothing there."""
+    values: dict[str, object] = {"state": PLANNED, **_NOTHING_PENDING, "revision": LEDGER.c.revision + 1}
+    if is_gone:
+        values |= {"acknowledged": None, "payload": None}
+    count = 0
     for chunk in stores.chunks(customer_ids):
-        query = sa.select(PROFILES).where(PROFILES.c.destination == destination, PROFILES.c.customer_id.in_(chunk))
-        found.update((row["customer_id"], row) for row in connection.execute(query).mappings())
+        found = connection.execute(
+            sa.update(LEDGER)
+            .where(LEDGER.c.destination == destination, LEDGER.c.facet == facet, LEDGER.c.customer_id.in_(chunk))
+            .values(**values)
+        )
+        count += found.rowcount
+    return count
+
+
+def replay(connection: sa.Connection, destination: str, *, error_code: str | None = None) -> int:
+    """Let what the destination refused be tried again, all of it or what has one code; returns how many rows."""
+    refused = sa.and_(LEDGER.c.destination == destination, LEDGER.c.state.in_((REJECTED, DEAD)))
+    if error_code is not None:
+        refused = sa.and_(refused, LEDGER.c.error_code == error_code)
+    found = connection.execute(
+        sa.update(LEDGER).where(refused).values(state=PLANNED, **_NOTHING_PENDING, revision=LEDGER.c.revision + 1)
+    )
+    return found.rowcount
+
+
+def dead_letters(connection: sa.Connection, destination: str, *, most: int = 1_000) -> list[Mapping]:
+    """What the destination refused: customer_id, facet, state, attempt, its code and its message."""
+    query = (
+        sa.select(
+            LEDGER.c.customer_id,
+            LEDGER.c.facet,
+            LEDGER.c.state,
+            LEDGER.c.operation,
+            LEDGER.c.attempt,
+            LEDGER.c.error_code,
+            LEDGER.c.error_message,
+        )
+        .where(LEDGER.c.destination == destination, LEDGER.c.state.in_((REJECTED, DEAD)))
+        .order_by(LEDGER.c.error_code, LEDGER.c.facet, LEDGER.c.customer_id)
+        .limit(most)
+    )
+    return list(connection.execute(query).mappings())
+
+
+def queued(connection: sa.Connection, destination: str) -> list[Batch]:
+    """The requests whose results are still to be read, the oldest plan's first."""
+    query = sa.select(BATCHES).where(BATCHES.c.destination == destination, BATCHES.c.state == QUEUED)
+    return sorted((_batch(row) for row in connection.execute(query).mappings()), key=lambda one: one.first_id)
+
+
+def rows_of_batch(connection: sa.Connection, batch: Batch) -> list[sa.Row]:
+    """The rows that are under way in a request: customer_id, pending, pending_payload, revision, vendor_id."""
+    query = (
+        sa.select(
+            LEDGER.c.customer_id,
+            LEDGER.c.pending,
+            LEDGER.c.pending_payload,
+            LEDGER.c.revision,
+            LEDGER.c.vendor_id,
+        )
+        .where(*_span(batch), LEDGER.c.batch_id == batch.batch_id, LEDGER.c.state == SENT)
+        .order_by(LEDGER.c.customer_id)
+    )
+    return list(connection.execute(query))
+
+
+def vendor_ids(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, str]:
+    """What the vendor calls these people, where it is known."""
+    found: dict[str, str] = {}
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(LEDGER.c.customer_id, LEDGER.c.vendor_id).where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.facet == PROFILE,
+            LEDGER.c.customer_id.in_(chunk),
+            LEDGER.c.vendor_id.is_not(None),
+        )
+        found.update(connection.execute(query).all())
     return found
 
 
-def held(connection: sa.Connection, destination: str) -> sa.Result:
-    """Every person of a destination, streamed: what a plan compares the warehouse with."""
-    query = sa.select(
-        PROFILES.c.customer_id,
-        PROFILES.c.payload_hash,
-        PROFILES.c.is_suppressed,
-        PROFILES.c.state,
-        PROFILES.c.action,
-        PROFILES.c.pending_hash,
-        PROFILES.c.revision,
-        PROFILES.c.error_code,
-    ).where(PROFILES.c.destination == destination)
+def payloads(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, bytes]:
+    """The acknowledged profiles of these people, sealed, where there is one and no later answer was lost."""
+    found: dict[str, bytes] = {}
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(LEDGER.c.customer_id, LEDGER.c.payload).where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.facet == PROFILE,
+            LEDGER.c.customer_id.in_(chunk),
+            LEDGER.c.payload.is_not(None),
+            LEDGER.c.state != SENT,
+        )
+        found.update(connection.execute(query).all())
+    return found
+
+
+def acknowledged(
+    connection: sa.Connection, destination: str, facet: str, customer_ids: Iterable[str]
+) -> dict[str, str]:
+    """What was last acknowledged of these people's facet, where that is something."""
+    found: dict[str, str] = {}
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged).where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.facet == facet,
+            LEDGER.c.customer_id.in_(chunk),
+            LEDGER.c.acknowledged.is_not(None),
+        )
+        found.update(connection.execute(query).all())
+    return found
+
+
+def rows_of(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> list[Mapping]:
+    """Everything that the ledger says of these people, facet by facet."""
+    found: list[Mapping] = []
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(LEDGER).where(LEDGER.c.destination == destination, LEDGER.c.customer_id.in_(chunk))
+        found += connection.execute(query.order_by(LEDGER.c.customer_id, LEDGER.c.facet)).mappings()
+    return found
+
+
+def held(connection: sa.Connection, destination: str, facet: str) -> sa.Result:
+    """Every person of a facet, streamed: customer_id, acknowledged, revision."""
+    query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged, LEDGER.c.revision).where(
+        LEDGER.c.destination == destination, LEDGER.c.facet == facet
+    )
     return connection.execute(query, execution_options={"yield_per": 50_000})
 
 
+def unsettled(connection: sa.Connection, destination: str, facet: str) -> sa.Result:
+    """The rows of a facet that are not simply accepted: customer_id, state, operation, pending, is_queued."""
+    is_queued = sa.func.coalesce(BATCHES.c.state == QUEUED, sa.false())
+    query = (
+        sa.select(LEDGER.c.customer_id, LEDGER.c.state, LEDGER.c.operation, LEDGER.c.pending, is_queued)
+        .select_from(LEDGER.outerjoin(BATCHES, BATCHES.c.batch_id == LEDGER.c.batch_id))
+        .where(LEDGER.c.destination == destination, LEDGER.c.facet == facet, LEDGER.c.state != ACCEPTED)
+    )
+    return connection.execute(query, execution_options={"yield_per": 50_000})
+
+
+def facets(connection: sa.Connection, destination: str) -> list[str]:
+    """The facets that the ledger has of a destination."""
+    query = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination).distinct().order_by(LEDGER.c.facet)
+    return [row[0] for row in connection.execute(query)]
+
+
 def summary(stores_url: str, *, destination: str) -> dict[str, object]:
-    """The ledger in numbers: people by state, how many are held and suppressed, rejections by code."""
-    c = PROFILES.c
-    where = c.destination == destination
+    """The ledger in numbers: profiles by state, how many are held and suppressed, refusals by code, jobs, sends."""
+    c = LEDGER.c
+    where, is_profile = c.destination == destination, c.facet == PROFILE
     with stores.opened(stores_url) as engine, stores.reading(engine) as connection:
-        states = connection.execute(
-            sa.select(c.state, sa.func.count()).where(where).group_by(c.state).order_by(c.state)
-        )
-        by_state = dict(states.all())
-        codes = connection.execute(
-            sa.select(c.error_code, sa.func.count())
-            .where(where, c.state == REJECTED)
-            .group_by(c.error_code)
-            .order_by(c.error_code)
-        )
-        rejected = dict(codes.all())
-        is_held = sa.and_(where, c.payload_hash.is_not(None))
-        held_count = connection.scalar(sa.select(sa.func.count()).where(is_held))
-        suppressed = connection.scalar(sa.select(sa.func.count()).where(where, c.is_suppressed))
+
+        def by(column: sa.ColumnElement, *conditions: sa.ColumnElement) -> dict[str, int]:
+            query = sa.select(column, sa.func.count()).where(where, *conditions).group_by(column).order_by(column)
+            return dict(connection.execute(query).all())
+
+        def number(*conditions: sa.ColumnElement) -> int:
+            return connection.scalar(sa.select(sa.func.count()).select_from(LEDGER).where(where, *conditions)) or 0
+
         sends = connection.execute(
             sa.select(SENDS.c.campaign_id, SENDS.c.state, sa.func.count())
             .where(SENDS.c.destination == destination)
@@ -243,13 +521,59 @@ def summary(stores_url: str, *, destination: str) -> dict[str, object]:
             .order_by(SENDS.c.campaign_id, SENDS.c.state)
         )
         by_campaign: dict[str, dict[str, int]] = {}
-        for campaign_id, state, number in sends:
-            by_campaign.setdefault(campaign_id, {})[state] = number
-    return {
-        "destination": destination,
-        "states": by_state,
-        "held": held_count,
-        "suppressed": suppressed,
-        "rejected": rejected,
-        "sends": by_campaign,
-    }
+        for campaign_id, state, count in sends:
+            by_campaign.setdefault(campaign_id, {})[state] = count
+        return {
+            "destination": destination,
+            "states": by(c.state, is_profile),
+            "held": number(is_profile, c.acknowledged.is_not(None)),
+            "suppressed": number(c.facet == CONSENT, c.acknowledged.is_not(None), c.acknowledged.not_like("granted%")),
+            "rejected": by(c.error_code, c.state.in_((REJECTED, DEAD))),
+            "members": by(c.facet, c.facet.like(f"{LIST}%"), c.acknowledged.is_not(None)),
+            "erased": connection.scalar(
+                sa.select(sa.func.count()).select_from(ERASURES).where(ERASURES.c.destination == destination)
+            ),
+            "queued": len(queued(connection, destination)),
+            "sends": by_campaign,
+        }
+
+
+def _known(
+    connection: sa.Connection,
+    destination: str,
+    facet: str,
+    customer_ids: Sequence[str],
+    with_payloads: bool = False,
+) -> dict[str, sa.Row]:
+    columns = (*_KNOWN, LEDGER.c.payload, LEDGER.c.pending_payload) if with_payloads else _KNOWN
+    found: dict[str, sa.Row] = {}
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(*columns).where(
+            LEDGER.c.destination == destination, LEDGER.c.facet == facet, LEDGER.c.customer_id.in_(chunk)
+        )
+        found.update((row.customer_id, row) for row in connection.execute(query))
+    return found
+
+
+def _claim(change: Change, row: sa.Row, revision: int, with_payloads: bool) -> Claim:
+    if not with_payloads:
+        return Claim(change, revision, vendor_id=row.vendor_id)
+    pending = row.pending_payload if row.state == SENT else None
+    return Claim(change, revision, row.payload, pending, row.vendor_id)
+
+
+def _queued(connection: sa.Connection, batch_ids: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for chunk in stores.chunks(batch_ids):
+        query = sa.select(BATCHES.c.batch_id).where(BATCHES.c.batch_id.in_(chunk), BATCHES.c.state == QUEUED)
+        found.update(row[0] for row in connection.execute(query))
+    return found
+
+
+def _set_batch(connection: sa.Connection, batch_id: str, **values: object) -> None:
+    connection.execute(sa.update(BATCHES).where(BATCHES.c.batch_id == batch_id).values(**values))
+
+
+def _batch(row: Mapping) -> Batch:
+    names = Batch.__dataclass_fields__
+    return Batch(**{name: row[name] for name in names if name != "operation"}, operation=Operation(row["operation"]))

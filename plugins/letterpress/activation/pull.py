@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from letterpress.activation import audience, ledger, stores, suppression
-from letterpress.activation.destinations import Connection, Destination, SuppressionEvent, open_client
+from letterpress.activation.destinations import Connection, Destination, open_client
+from letterpress.activation.destinations.spec import Operation, SuppressionEvent
 
 log = logging.getLogger(__name__)
 
@@ -22,31 +23,39 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
         with stores.reading(engine) as read:
             since = suppression.position(read, name)
         events, position = client.suppressions(since)
-        with stores.reading(engine) as read:
-            echoes = _echoes(read, destination.name, events)
-        found = [
-            entry
-            for event in events
-            if (event.external_id, event.reason) not in echoes
-            for entry in suppression.entries(
-                email=event.email,
-                customer_id=event.external_id,
-                reason=event.reason,
-                source=destination.name,
-                suppressed_at=event.suppressed_at,
-                sequence=event.sequence,
-                identity_key=identity_key,
-            )
-        ]
         with stores.writing(engine) as write:
-            new = suppression.suppress(write, found)
-            ledger.mark_suppressed(
-                write, destination.name, [event.external_id for event in events if event.external_id]
-            )
+            echoes = _echoes(write, destination.name, events)
+            events = [event for event in events if (event.external_id, event.reason) not in echoes]
+            new = suppression.suppress(write, _entries(events, destination.name, identity_key))
+            ledger.note_suppressed(write, destination.name, _still_stopped(write, events, identity_key))
             if position is not None:
                 suppression.advance(write, name, position)
     log.info("%s: %d suppressions read, %d new hashes", destination.name, len(events), new)
     return new
+
+
+def _entries(events: Sequence[SuppressionEvent], source: str, identity_key: bytes) -> list[suppression.Suppression]:
+    return [
+        entry
+        for event in events
+        for entry in suppression.entries(
+            email=event.email,
+            customer_id=event.external_id,
+            reason=event.reason,
+            source=source,
+            suppressed_at=event.suppressed_at,
+            sequence=event.sequence,
+            identity_key=identity_key,
+        )
+    ]
+
+
+def _still_stopped(
+    connection: sa.Connection, events: Sequence[SuppressionEvent], identity_key: bytes
+) -> dict[str, str]:
+    """Whom the destination suppresses at this moment: a repeated event from before an opt-in says nothing."""
+    people = [(event.external_id, event.email or "") for event in events if event.external_id]
+    return suppression.stopped(connection, people, identity_key)
 
 
 def _echoes(
@@ -59,10 +68,12 @@ def _echoes(
     """
     rows = ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id})
     return {
-        (customer_id, reason)
-        for customer_id, row in rows.items()
+        (row["customer_id"], reason)
+        for row in rows
         for reason in suppression.LIFTABLE
-        if row["action"] == "suppress" and row["pending_hash"] == f"suppress:{reason}"
+        if row["facet"] == ledger.CONSENT
+        and row["operation"] == Operation.SUPPRESS
+        and reason in (row["acknowledged"], row["pending"])
     }
 
 
@@ -79,12 +90,11 @@ def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str
                 return 0
         with audience.opened(version_dir, identity_key) as duck:
             people = duck.execute(f"""
-                select audience.customer_id, audience.email, audience.consent_proof, customers.email_consent_changed_at
-                from published.{destination.audience} as audience
-                join published.marts.dim_customers as customers on customers.customer_id = audience.customer_id
-                where audience.is_eligible and audience.email is not null and audience.consent_proof is not null
-                    and customers.email_consent_status = 'granted' and customers.email_consent_changed_at is not null
-                order by audience.customer_id
+                select customer_id, email, consent_proof, consent_changed_at
+                from published.{destination.audience}
+                where is_eligible and email is not null and consent_proof is not null
+                    and email_consent_status = 'granted' and consent_changed_at is not null
+                order by customer_id
             """)
             while rows := people.fetchmany(audience.BATCH_ROWS):
                 lifted += _lift(engine, rows, identity_key)

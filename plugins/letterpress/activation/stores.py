@@ -1,8 +1,8 @@
 """The operational stores' schema and engine: SQLite by default, PostgreSQL by URL, the same semantics on both.
 
 The tables are described here in one place and read and written by one module each: ``suppression.py`` owns
-``suppressions`` and ``cursors``, ``ledger.py`` owns ``profiles``, ``sends.py`` owns ``sends``. Nobody else
-touches them.
+``suppressions`` and ``cursors``, ``ledger.py`` owns ``ledger``, ``batches`` and ``erasures``, ``sends.py`` owns
+``sends``. Nobody else touches them.
 
 A write transaction is alone: ``BEGIN IMMEDIATE`` on SQLite, one advisory lock on PostgreSQL. What it reads
 therefore still holds when it commits, which is what lets a batch ask suppression and claim its rows at once.
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 WRITERS_LOCK = 0x1E77E4  # any constant; it only has to be ours on that PostgreSQL database
 BUSY_MILLISECONDS = 60_000
+MANY_PARAMETERS = 2_000  # values in one INSERT of several rows
 PARAMETERS = 500  # ids in one IN clause: far below every driver's limit
 
 METADATA = sa.MetaData()
@@ -46,6 +48,9 @@ class Instant(sa.types.TypeDecorator):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+# Ids in the order of their bytes on every database: a batch is a span of them.
+BYTEWISE = sa.String(128).with_variant(postgresql.VARCHAR(128, collation="C"), "postgresql")
+
 SUPPRESSIONS = sa.Table(
     "suppressions",
     METADATA,
@@ -54,8 +59,10 @@ SUPPRESSIONS = sa.Table(
     sa.Column("source", sa.String(64), nullable=False),
     sa.Column("suppressed_at", Instant(), nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),  # the source's own; 0 where it has none
+    sa.Column("change", sa.BigInteger, nullable=False, server_default="0"),  # this store's own: the last write's number
     sa.Column("lifted_at", Instant()),  # the later opt-in's instant, with its proof
     sa.Column("lift_proof", sa.String(200)),
+    sa.Index("suppressions_by_change", "change"),
 )
 
 CURSORS = sa.Table(
@@ -65,26 +72,57 @@ CURSORS = sa.Table(
     sa.Column("position", sa.String(64), nullable=False),
 )
 
-PROFILES = sa.Table(
-    "profiles",
+# destination x person x facet: what the destination last acknowledged. A facet is "profile", "consent" or
+# "list:<segment key>"; each is changed, acknowledged and refused by itself.
+LEDGER = sa.Table(
+    "ledger",
     METADATA,
     sa.Column("destination", sa.String(64), primary_key=True),
-    sa.Column("customer_id", sa.String(128), primary_key=True),
-    # What the destination last acknowledged: keyed hashes, null where it holds nothing of this person.
-    sa.Column("payload_hash", sa.String(64)),
-    sa.Column("segments_hash", sa.String(64)),
-    sa.Column("attribute_hashes", sa.Text),
-    sa.Column("is_suppressed", sa.Boolean, nullable=False, default=False),
+    sa.Column("facet", sa.String(160), primary_key=True),
+    sa.Column("customer_id", BYTEWISE, primary_key=True),
+    # What the destination acknowledged: a keyed hash of the profile, a state of consent, "member"; null for nothing.
+    sa.Column("acknowledged", sa.String(64)),
+    sa.Column("payload", sa.LargeBinary),  # the profile itself, sealed
+    sa.Column("vendor_id", sa.String(128)),
     # The last change that was begun.
     sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("action", sa.String(16), nullable=False),
-    sa.Column("pending_hash", sa.String(64)),
+    sa.Column("operation", sa.String(16)),
+    sa.Column("pending", sa.String(64)),
+    sa.Column("pending_payload", sa.LargeBinary),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("idempotency_key", sa.String(64)),
-    sa.Column("error_code", sa.String(64)),
+    sa.Column("batch_id", sa.String(64)),
+    sa.Column("error_code", sa.String(200)),
+    sa.Column("error_message", sa.String(200)),
+    sqlite_with_rowid=False,
+)
+
+# One request: which rows it carried is in the ledger, under its id.
+BATCHES = sa.Table(
+    "batches",
+    METADATA,
+    sa.Column("batch_id", sa.String(64), primary_key=True),  # the request's idempotency key
+    sa.Column("destination", sa.String(64), nullable=False),
+    sa.Column("facet", sa.String(160), nullable=False),
+    sa.Column("operation", sa.String(16), nullable=False),
+    sa.Column("list_id", sa.String(128)),
+    sa.Column("first_id", sa.String(128), nullable=False),
+    sa.Column("last_id", sa.String(128), nullable=False),
+    sa.Column("people", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("job_id", sa.String(250)),
     sa.Column("run_id", sa.String(250)),
-    sa.Column("vendor_job_id", sa.String(128)),
+    sa.Column("plan_id", sa.String(64)),
+)
+
+# Who was erased at a destination: keyed hashes alone, for whoever asks for the proof.
+ERASURES = sa.Table(
+    "erasures",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("subject_hash", sa.String(64), primary_key=True),
+    sa.Column("receipt_hash", sa.String(64), nullable=False),
+    sa.Column("run_id", sa.String(250)),
 )
 
 SENDS = sa.Table(
@@ -122,13 +160,34 @@ def opened(url: str) -> Iterator[sa.Engine]:
     else:
         raise ValueError(f"stores: expected a sqlite:/// or postgresql:// URL, found a {backend} one")
     try:
-        if not sa.inspect(engine).has_table(SENDS.name):  # the last one created, in one transaction with the rest
+        if not _is_complete(engine):
             with writing(engine) as connection:
-                for table in METADATA.sorted_tables:
-                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                _complete(connection)
         yield engine
     finally:
         engine.dispose()
+
+
+def _is_complete(engine: sa.Engine) -> bool:
+    """Whether the tables are there with all their columns; the erasures come last, in one transaction with the rest."""
+    inspector = sa.inspect(engine)
+    if not inspector.has_table(LEDGER.name):
+        return False
+    return "change" in {column["name"] for column in inspector.get_columns(SUPPRESSIONS.name)}
+
+
+def _complete(connection: sa.Connection) -> None:
+    """Create what is missing; a store of an earlier version gets the columns that came since."""
+    for table in METADATA.sorted_tables:
+        connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+        there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(connection.dialect)
+                default = f" default {column.server_default.arg}" if column.server_default is not None else ""
+                connection.exec_driver_sql(f"alter table {table.name} add column {column.name} {kind}{default}")
+        for index in table.indexes:
+            connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
 
 
 @contextmanager
@@ -158,6 +217,27 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, 
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
 
 
+def write_many(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert many rows of plain values, or replace the given columns of those that are there.
+
+    Several rows go in one statement: on SQLite that takes half the time of one statement a row.
+    """
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    keys = [column.name for column in table.primary_key]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    one = f"({', '.join([mark] * len(columns))})"
+    size = max(1, MANY_PARAMETERS // len(columns))
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        connection.exec_driver_sql(
+            f"insert into {table.name} ({', '.join(columns)}) values {', '.join([one] * len(some))}"
+            f" on conflict ({', '.join(keys)}) do update set {changed}",
+            tuple(chain.from_iterable(some)),
+        )
+
+
 def chunks(values: Iterable[str], size: int = PARAMETERS) -> Iterator[list[str]]:
     """Values in lists that fit into one ``IN``."""
     chunk: list[str] = []
@@ -175,6 +255,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    cursor.execute("PRAGMA page_size = 16384")  # a new file's: several ledger rows with their payloads fit in a page
     if cursor.execute("PRAGMA journal_mode").fetchall()[0][0] != "wal":
         _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")

@@ -91,6 +91,7 @@ def suppress(connection: sa.Connection, entries: Iterable[Suppression]) -> int:
         wanted[entry.subject_hash] = entry if other is None else _merged(other, entry)
     known = _rows(connection, wanted)
     rows = []
+    change = last_change(connection) + 1
     for subject_hash, entry in wanted.items():
         row = known.get(subject_hash)
         if row is not None and row["lifted_at"] is None:
@@ -99,7 +100,7 @@ def suppress(connection: sa.Connection, entries: Iterable[Suppression]) -> int:
             continue
         else:
             news += 1
-        rows.append({**entry.__dict__, "lifted_at": None, "lift_proof": None})
+        rows.append({**entry.__dict__, "change": change, "lifted_at": None, "lift_proof": None})
     stores.upsert(connection, SUPPRESSIONS, rows)
     return news
 
@@ -151,6 +152,25 @@ def stopped(connection: sa.Connection, people: Iterable[tuple[str, str]], identi
         for customer_id in owners[subject_hash]:
             found[customer_id] = max(reason, found.get(customer_id, reason), key=STRENGTH.__getitem__)
     return found
+
+
+def last_change(connection: sa.Connection) -> int:
+    """The number of the latest write: what is suppressed later has a higher one."""
+    return connection.scalar(sa.select(sa.func.coalesce(sa.func.max(SUPPRESSIONS.c.change), 0))) or 0
+
+
+def since(connection: sa.Connection, change: int) -> dict[str, str]:
+    """The hashes that were suppressed after a write and still are, each with its reason."""
+    query = sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(
+        SUPPRESSIONS.c.change > change, SUPPRESSIONS.c.lifted_at.is_(None)
+    )
+    return dict(connection.execute(query).all())
+
+
+def in_force(connection: sa.Connection) -> sa.Result:
+    """Every hash that is suppressed at this moment with its reason, streamed."""
+    query = sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(SUPPRESSIONS.c.lifted_at.is_(None))
+    return connection.execute(query, execution_options={"yield_per": 50_000})
 
 
 def is_empty(connection: sa.Connection) -> bool:

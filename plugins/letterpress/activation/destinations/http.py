@@ -12,7 +12,8 @@ import orjson
 import tenacity
 
 from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.pace import Pace, pause
+from letterpress.activation.destinations import pace
+from letterpress.activation.destinations.pace import Pace
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Endpoint
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class JsonApi:
             retry=tenacity.retry_if_exception_type(_Again),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=self._wait,
-            sleep=lambda seconds: pause(seconds),  # looked up when it is needed: tests wait for nothing
+            sleep=lambda seconds: pace.pause(seconds),  # looked up when it is needed: tests wait for nothing
             before_sleep=self._note,
             reraise=True,
         )
@@ -147,8 +148,7 @@ class JsonApi:
     def _once(
         self, method: str, path: str, endpoint: str, sent: Mapping[str, Any], expected: Collection[int]
     ) -> httpx.Response:
-        pace = self._paces[endpoint]
-        with pace.turn():
+        with self._paces[endpoint].turn():
             with self._lock:
                 self.requests += 1
             try:

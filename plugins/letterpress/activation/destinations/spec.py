@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Operation(StrEnum):
@@ -77,6 +77,7 @@ class Shape:
     constants: Mapping[str, Any] = field(default_factory=dict)
     merges: bool = True
     cleared: str | None = None
+    is_email_key: bool = False  # the vendor finds people by their address: it goes with every payload
     is_text_only: bool = False  # every attribute's value is a string
     list_separator: str | None = None  # lists are texts with this between; none: JSON arrays
     attribute_pattern: str = r"[A-Za-z][A-Za-z0-9_ .-]{0,99}"
@@ -93,8 +94,7 @@ class Shape:
         return (*self.attributes.split("."), name) if self.attributes else (name,)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One person of a request.
 
     ``payload`` is the profile in the vendor's shape (upsert, subscribe). ``vendor_id`` is what the vendor calls

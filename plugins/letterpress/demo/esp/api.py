@@ -54,6 +54,19 @@ class DeleteBody(_Body):
     external_ids: list[str] = Field(max_length=MAXIMUM_BATCH)
 
 
+class MoveRow(_Body):
+    """A profile's id, and the one that it gets."""
+
+    external_id: str = Field(max_length=200)
+    new_external_id: str = Field(min_length=1, max_length=200)
+
+
+class MoveBody(_Body):
+    """A batch of profiles that get another id."""
+
+    moves: list[MoveRow] = Field(max_length=MAXIMUM_BATCH)
+
+
 class SuppressionRow(_Body):
     """Somebody who gets no more mail."""
 
@@ -162,6 +175,13 @@ def list_profiles(request: Request, cursor: Cursor, page_size: PageSize = 500) -
 def delete_profiles(request: Request, body: DeleteBody, key: Key) -> dict:
     """Remove profiles; suppressions and past messages stay."""
     return {"results": request.app.state.profiles.delete(key, body.external_ids, _now(request))}
+
+
+@router.post("/profiles/move", dependencies=_authorization)
+def move_profiles(request: Request, body: MoveBody, key: Key) -> dict:
+    """Give profiles another id: two of the sender's people turned out to be one."""
+    moves = [row.model_dump() for row in body.moves]
+    return {"results": request.app.state.profiles.move(key, moves, _now(request))}
 
 
 @router.post("/suppressions", dependencies=_authorization)

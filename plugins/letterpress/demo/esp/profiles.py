@@ -73,6 +73,26 @@ class Profiles:
 
         return self._database.once(key, "profiles/delete", external_ids, now, execute)
 
+    def move(self, key: str, moves: list[dict[str, str]], now: str) -> list[dict[str, Any]]:
+        """Give profiles another ``external_id``; where that one has a profile, it stays and the former goes."""
+
+        def execute(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+            results = []
+            for move in moves:
+                old, new = move["external_id"], move["new_external_id"]
+                there = connection.execute("select 1 from profiles where external_id = ?", (new,)).fetchone()
+                if there:
+                    connection.execute("delete from profiles where external_id = ?", (old,))
+                else:
+                    connection.execute(
+                        "update profiles set external_id = ?, updated_at = ? where external_id = ?", (new, now, old)
+                    )
+                connection.execute("update suppressions set external_id = ? where external_id = ?", (new, old))
+                results.append({"external_id": old, "status": "moved", "error": None})
+            return results
+
+        return self._database.once(key, "profiles/move", moves, now, execute)
+
     def page(self, *, after: str, size: int) -> tuple[list[dict[str, Any]], str | None]:
         """Profiles by ``external_id``; with the id to go on from, ``None`` at the end."""
         with self._database.reading() as connection:

@@ -1,0 +1,348 @@
+"""Deciding, person by person and facet by facet, what a destination lacks: the heart of the plan, inside DuckDB.
+
+``load`` brings ledger and live suppression beside the audience; ``decide`` leaves two tables: ``judged`` with one row
+a person of either side, and ``decided`` with one row a facet that is wanted or held, and its action.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from letterpress.activation import audience, ledger, suppression
+from letterpress.activation.destinations import Destination
+from letterpress.activation.destinations.spec import Operation
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# Why the warehouse refuses somebody -> what the destination is told about a person whom it holds.
+TOLD = """case
+    when reason in ('unsubscribed', 'bounced', 'complained', 'erased') then reason else 'consent_withdrawn' end"""
+ADDRESSLESS = "('no_email', 'invalid_email')"
+PLAIN = "regexp_full_match(email, '[!-~]+')"
+
+
+def load(duck: "DuckDBPyConnection", connection: sa.Connection, destination: Destination, identity_key: bytes) -> None:
+    """The ledger's facets, the identities that moved, and whom live suppression stops, as tables."""
+    facets = [ledger.PROFILE, ledger.CONSENT, *(f"{ledger.LIST}{key}" for key in destination.lists)]
+    duck.execute("create temp table held (facet varchar, customer_id varchar, acknowledged varchar, revision bigint)")
+    duck.execute(
+        "create temp table unsettled (facet varchar, customer_id varchar, state varchar, operation varchar,"
+        " pending varchar, is_queued boolean)"
+    )
+    for facet in facets:
+        _insert(duck, "held", facet, ledger.held(connection, destination.name, facet))
+        _insert(duck, "unsettled", facet, ledger.unsettled(connection, destination.name, facet))
+    _load_moves(duck)
+    _load_stopped(duck, connection, destination, identity_key)
+
+
+def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
+    """Make ``judged`` and ``decided``."""
+    duck.execute(f"create temp table judged as {_judged(destination)}")
+    duck.execute(f"""
+        create temp table decided as
+        select customer_id, '{ledger.CONSENT}' as facet, consent_action as action, told_reason as reason,
+               consent_revision as base_revision, consent_target as target, null::varchar as moves_to
+        from judged where consent_action is not null
+        union all
+        select customer_id, '{ledger.PROFILE}', profile_action, told_reason,
+               base_revision, target, moves_to
+        from judged where profile_action is not null
+    """)
+    for key in destination.lists:
+        duck.execute(f"insert into decided {_list_decisions(key)}")
+
+
+def _judged(destination: Destination) -> str:
+    can_move, can_delete = (one in destination.endpoints for one in (Operation.MOVE, Operation.DELETE))
+    merged_away = "'move'" if can_move else "'delete'" if can_delete else "null"
+    leaver = {
+        "keep": "null",
+        "clear": f"case when acknowledged <> '{ledger.CLEARED}' or is_unsettled then 'clear' end",
+        "delete": "'delete'",
+    }[destination.leavers]
+    wants_opt_in = "consent_held is null" if destination.subscribes else "false"
+    return f"""
+        with wanted as (
+            select
+                people.customer_id,
+                people.is_eligible and stopped.reason is null as is_eligible,
+                coalesce(stopped.reason, people.refusal_reason) as reason,
+                people.consent_proof,
+                case when people.is_eligible and stopped.reason is null then keyed(people.payload) end as wanted
+            from {audience.relation(destination)} as people
+            left join stopped on stopped.customer_id = people.customer_id
+        ),
+        profiles as (
+            select coalesce(moves.new_id, held.customer_id) as customer_id, held.customer_id as held_id,
+                   acknowledged, revision, state, operation, pending, coalesce(is_queued, false) as is_queued
+            from (from held where facet = '{ledger.PROFILE}') as held
+            left join (from unsettled where facet = '{ledger.PROFILE}') as unsettled using (customer_id)
+            left join moves on moves.old_id = held.customer_id and moves.is_free and {can_move}
+        ),
+        consents as (
+            select customer_id, acknowledged as consent_held, revision as consent_revision, state as consent_state,
+                   pending as consent_pending, coalesce(is_queued, false) as is_consent_queued
+            from (from held where facet = '{ledger.CONSENT}') as held
+            left join (from unsettled where facet = '{ledger.CONSENT}') as unsettled using (customer_id)
+        ),
+        joined as (
+            select
+                coalesce(wanted.customer_id, profiles.customer_id, consents.customer_id) as customer_id,
+                profiles.held_id,
+                wanted.customer_id is not null as is_in_audience,
+                coalesce(wanted.is_eligible, false) as is_eligible,
+                case when not wanted.is_eligible then wanted.reason end as reason,
+                wanted.consent_proof,
+                wanted.wanted,
+                profiles.acknowledged,
+                coalesce(profiles.revision, 0) as base_revision,
+                profiles.state,
+                profiles.pending,
+                coalesce(profiles.is_queued, false) as is_queued,
+                coalesce(profiles.state = 'sent', false) as is_unsettled,
+                profiles.acknowledged is not null or coalesce(profiles.state = 'sent', false) as is_held,
+                consents.consent_held,
+                coalesce(consents.consent_revision, 0) as consent_revision,
+                consents.consent_state,
+                consents.consent_pending,
+                coalesce(consents.is_consent_queued, false) as is_consent_queued,
+                coalesce(consents.consent_held not like '{ledger.GRANTED}%', false)
+                or coalesce(consents.consent_state = 'sent' and consents.consent_pending not like '{ledger.GRANTED}%',
+                            false) as may_be_suppressed,
+                '{ledger.GRANTED}:' || left(keyed('proof:' || wanted.consent_proof), 16) as granted,
+                moved.new_id as merged_into
+            from wanted
+            full join profiles on profiles.customer_id = wanted.customer_id
+            full join consents on consents.customer_id = coalesce(wanted.customer_id, profiles.customer_id)
+            left join moves as moved on moved.old_id = profiles.held_id
+        ),
+        erasing as (
+            select
+                joined.* exclude (reason),
+                case when is_eligible and may_be_suppressed and consent_proof is null then 'unproven' else reason end
+                    as reason,
+                (erased.customer_id is not null or coalesce(reason = 'erased', false))
+                and (is_held or consent_held is not null) as is_erased,
+                {TOLD} as told
+            from joined
+            left join erased on erased.customer_id = coalesce(joined.held_id, joined.customer_id)
+        ),
+        consenting as (
+            select
+                *,
+                case
+                    when is_erased then null
+                    when not is_in_audience or reason in {ADDRESSLESS} then null
+                    when is_consent_queued then 'waiting'
+                    when not is_eligible then
+                        case when not is_held and coalesce(consent_held not like '{ledger.GRANTED}%', true) then null
+                             when consent_held not like '{ledger.GRANTED}%' and consent_state is null then null
+                             when consent_state = 'dead' and consent_pending = told then 'rejected'
+                             else 'suppress' end
+                    when consent_proof is null then null
+                    when consent_state = 'dead' and consent_pending = granted then 'rejected'
+                    when may_be_suppressed then 'restore'
+                    when {wants_opt_in} then 'subscribe'
+                    when consent_state in ('sent', 'planned', 'rejected') then 'subscribe'
+                end as consent_action
+            from erasing
+        )
+        select
+            * exclude (base_revision),
+            base_revision + case when held_id <> customer_id then 1 else 0 end as base_revision,  -- the move counts
+            case when is_erased then 'erased' when consent_action = 'suppress' then told end as told_reason,
+            case when consent_action = 'suppress' then told else granted end as consent_target,
+            case
+                when is_erased then 'erase'
+                when is_queued and is_held then 'waiting'
+                when merged_into is not null and is_held and not is_in_audience then {merged_away}
+                when not is_held and not is_eligible then null
+                when not is_in_audience or reason in {ADDRESSLESS} then {leaver}
+                when not is_eligible then null
+                when may_be_suppressed and (consent_proof is null or consent_action = 'rejected') then null
+                when acknowledged = wanted and state is null then 'unchanged'
+                when state = 'dead' and pending = wanted then 'rejected'
+                when acknowledged is null then 'create'
+                else 'update'
+            end as profile_action,
+            case
+                when profile_action = 'clear' then '{ledger.CLEARED}'
+                when profile_action = 'move' then '{ledger.MOVES_TO}' || merged_into
+                when profile_action in ('create', 'update') then wanted
+                else coalesce(profile_action, '')
+            end as target,
+            case when profile_action = 'move' then merged_into end as moves_to
+        from consenting
+        union all by name
+        select
+            held_id as customer_id, false as is_in_audience, false as is_eligible, false as is_held,
+            base_revision, 'move' as profile_action, '{ledger.MOVES_TO}' || customer_id as target,
+            customer_id as moves_to
+        from consenting
+        where held_id <> customer_id
+    """
+
+
+def _list_decisions(key: str) -> str:
+    """Joins and leaves of one list: only who may be written to and whose profile is there is wanted in it."""
+    facet = f"{ledger.LIST}{key}".replace("'", "''")
+    return f"""
+        with wanted as (
+            select judged.customer_id
+            from judged
+            inner join members on members.customer_id = judged.customer_id
+            where members.segment_key = '{facet.removeprefix(ledger.LIST)}'
+                and judged.profile_action in ('create', 'update', 'unchanged', 'waiting')
+        ),
+        there as (
+            select customer_id, acknowledged, revision, state, pending, coalesce(is_queued, false) as is_queued
+            from (from held where facet = '{facet}') as held
+            left join (from unsettled where facet = '{facet}') as unsettled using (customer_id)
+        ),
+        removed as (
+            select customer_id from judged where profile_action in ('delete', 'erase', 'move')
+        ),
+        compared as (
+            select
+                coalesce(wanted.customer_id, there.customer_id) as customer_id,
+                coalesce(there.revision, 0) as base_revision,
+                case
+                    when removed.customer_id is not null then null
+                    when is_queued then 'waiting'
+                    when wanted.customer_id is not null then
+                        case when acknowledged is not null and state is null then 'unchanged'
+                             when state = 'dead' and pending = '{ledger.MEMBER}' then 'rejected'
+                             else 'join' end
+                    when acknowledged is not null or state = 'sent' then
+                        case when state = 'dead' and pending = 'leave' then 'rejected' else 'leave' end
+                end as action
+            from wanted
+            full join there on there.customer_id = wanted.customer_id
+            left join removed on removed.customer_id = there.customer_id
+        )
+        select customer_id, '{facet}', action, null, base_revision,
+               case when action = 'leave' then 'leave' else '{ledger.MEMBER}' end, null
+        from compared where action in ('join', 'leave', 'waiting', 'rejected')
+    """
+
+
+def _load_moves(duck: "DuckDBPyConnection") -> None:
+    """Former ids whose people are known under another one now, and whether that one is free at the destination.
+
+    A former id that is in the audience (it was split, and keeps a part) has not moved. Where its accounts went
+    to several people, the first by id takes the profile.
+    """
+    duck.execute("create temp table moves (old_id varchar, new_id varchar, is_free boolean)")
+    tables = duck.execute(
+        "select count(*) from duckdb_tables() where database_name = 'published'"
+        " and table_name in ('fct_identity_changes', 'dim_customer_identities')"
+    ).fetchall()[0][0]
+    if tables < 2:
+        return
+    duck.execute(f"""
+        insert into moves
+        with gone as (
+            select customer_id from held where facet = '{ledger.PROFILE}' and acknowledged is not null
+            except select customer_id from published.marts.dim_customers
+        ),
+        came_to as (
+            select gone.customer_id as old_id, min(identities.customer_id) as new_id
+            from gone
+            inner join published.marts.fct_identity_changes as changes on changes.old_customer_id = gone.customer_id
+            inner join published.marts.dim_customer_identities as identities using (source_customer_key)
+            group by all
+        )
+        select
+            old_id,
+            new_id,
+            new_id not in (select customer_id from held where facet = '{ledger.PROFILE}' and acknowledged is not null)
+            and row_number() over (partition by new_id order by old_id) = 1
+        from came_to
+    """)
+
+
+def _load_stopped(
+    duck: "DuckDBPyConnection", connection: sa.Connection, destination: Destination, identity_key: bytes
+) -> None:
+    """Whom live suppression stops, of those whom the warehouse would let through; and who is erased, of all held.
+
+    Also ``members``: who is in the segments that have a list.
+    """
+    duck.execute("create temp table stopped (customer_id varchar, reason varchar)")
+    duck.execute("create temp table erased (customer_id varchar)")
+    duck.execute("create temp table members (customer_id varchar, segment_key varchar)")
+    if destination.lists:
+        duck.execute(
+            f"""
+            insert into members
+            select customer_id, segment_key
+            from (
+                select customer_id, unnest(string_split(segments, ',')) as segment_key
+                from published.{destination.audience} where segments is not null
+            )
+            where list_contains($lists, segment_key)
+        """,
+            {"lists": list(destination.lists)},
+        )
+    if suppression.is_empty(connection):
+        return
+    duck.execute("create temp table suppressed (subject_hash varchar, reason varchar)")
+    _insert(duck, "suppressed", None, suppression.in_force(connection))
+    ranks = " ".join(f"when '{reason}' then {rank}" for reason, rank in suppression.STRENGTH.items())
+    duck.execute(f"""
+        insert into stopped
+        with subjects as (
+            select customer_id, keyed(lower(email)) as subject_hash
+            from published.{destination.audience} where is_eligible and {PLAIN}
+            union all
+            select customer_id, keyed('customer:' || customer_id)
+            from published.{destination.audience} where is_eligible and email is not null
+        )
+        select customer_id, arg_max(reason, case reason {ranks} end)
+        from subjects inner join suppressed using (subject_hash)
+        group by customer_id
+    """)
+    # The few addresses that DuckDB might lower otherwise than Python, which hashes what comes in.
+    odd = duck.execute(
+        f"select customer_id, email from published.{destination.audience}"
+        f" where is_eligible and email is not null and not {PLAIN}"
+    ).fetchall()
+    found = suppression.stopped(connection, odd, identity_key)
+    if found:
+        duck.executemany(
+            "insert into stopped select ?, ? where ? not in (select customer_id from stopped)",
+            [(one, reason, one) for one, reason in found.items()],
+        )
+    duck.execute("""
+        insert into erased
+        select distinct customer_id from held
+        where keyed('customer:' || customer_id) in (select subject_hash from suppressed where reason = 'erased')
+    """)
+
+
+def _insert(duck: "DuckDBPyConnection", table: str, first: str | None, result: sa.Result) -> None:
+    """Rows of the stores into a table, in slices; ``first`` is a leading column of one value."""
+    import pyarrow as pa
+
+    names = [row[0] for row in duck.execute(f"select * from {table} limit 0").description]
+    types = [_ARROW[row[1]] for row in duck.execute(f"select * from {table} limit 0").description]
+    for rows in result.partitions():
+        columns: list[Any] = list(zip(*rows, strict=True))
+        if first is not None:
+            columns.insert(0, [first] * len(rows))
+        arrays = [pa.array(values, getattr(pa, kind)()) for values, kind in zip(columns, types, strict=True)]
+        duck.register("slice", pa.table(arrays, names=names))
+        duck.execute(f"insert into {table} select * from slice")
+        duck.unregister("slice")
+
+
+class _Types(dict):
+    """DuckDB's names of types -> those of Arrow."""
+
+    def __missing__(self, key: Any) -> str:
+        return {"VARCHAR": "string", "BIGINT": "int64", "BOOLEAN": "bool_"}[str(key)]
+
+
+_ARROW = _Types()

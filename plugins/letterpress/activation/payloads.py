@@ -1,0 +1,116 @@
+"""Profiles as JSON in a vendor's shape: what differs between two, and what has to be sent of one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from letterpress.activation.destinations import Destination
+
+Path = tuple[str, ...]
+
+
+def differing(destination: Destination, before: bytes, after: bytes) -> list[str]:
+    """The names, as the field map has them, of what differs; ``email`` among them."""
+    shape = destination.shape
+    old, new = dict(_leaves(orjson.loads(before))), dict(_leaves(orjson.loads(after)))
+    ignored = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
+    names = {**_names(destination), _path(shape.email): "email"}
+    return sorted(
+        names.get(path, path[-1])
+        for path in old.keys() | new.keys()
+        if path not in ignored and old.get(path) != new.get(path)
+    )
+
+
+def values(destination: Destination, payload: bytes) -> dict[str, Any]:
+    """The attributes of a profile by the field map's names; one that is not there is none."""
+    leaves = dict(_leaves(orjson.loads(payload)))
+    return {name: leaves.get(path) for path, name in _names(destination).items()}
+
+
+def email_of(destination: Destination, payload: bytes) -> str | None:
+    """The address in a profile."""
+    return dict(_leaves(orjson.loads(payload))).get(_path(destination.shape.email))
+
+
+def update(
+    destination: Destination, wanted: bytes, acknowledged: bytes | None, pending: bytes | None = None
+) -> tuple[bytes, bytes]:
+    """What to send of a wanted profile, and what the destination then holds.
+
+    A vendor that merges gets what changed, and the value that empties an attribute which it holds and the person
+    no longer has (unless its rule is ``skip``), or which is no longer in the field map. ``pending`` is a profile
+    whose answer was lost: then nobody knows what the vendor holds, and it gets everything. A vendor that replaces
+    gets everything at once, with what ``skip`` lets it keep.
+    """
+    shape = destination.shape
+    held = [dict(_leaves(orjson.loads(one))) for one in (acknowledged, pending) if one is not None]
+    if not held:
+        return wanted, wanted
+    new = dict(_leaves(orjson.loads(wanted)))
+    always = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
+    if shape.is_email_key:
+        always.add(_path(shape.email))
+    is_certain = pending is None and shape.merges
+    sent = {
+        path: value for path, value in new.items() if path in always or not is_certain or held[0].get(path) != value
+    }
+    rules = {path: destination.attributes[column].nulls for column, path in _columns(destination).items()}
+    for path in {path for one in held for path in one} - new.keys() - {_path(shape.email)}:
+        before = next(one[path] for one in reversed(held) if path in one)
+        if before == shape.cleared:
+            continue
+        if rules.get(path) == "skip":
+            new[path] = before
+            if not shape.merges:
+                sent[path] = before
+        elif shape.merges:
+            sent[path] = shape.cleared
+    return _nested(shape.attributes, sent), _nested(shape.attributes, new)
+
+
+def cleared(destination: Destination, customer_id: str, acknowledged: bytes | None) -> bytes:
+    """A profile that empties every attribute which the destination holds, for somebody who left the audience."""
+    shape = destination.shape
+    held = dict(_leaves(orjson.loads(acknowledged))) if acknowledged is not None else {}
+    sent: dict[Path, Any] = {_path(path): value for path, value in shape.constants.items()}
+    sent[_path(shape.external_id)] = customer_id
+    kept = {*sent, _path(shape.email)}
+    if shape.is_email_key or not shape.merges:
+        sent[_path(shape.email)] = held.get(_path(shape.email))
+    if shape.merges:
+        sent |= dict.fromkeys((path for path in held if path not in kept), shape.cleared)
+    return _nested(shape.attributes, sent)
+
+
+def _path(path: str) -> Path:
+    return tuple(path.split("."))
+
+
+def _columns(destination: Destination) -> dict[str, Path]:
+    return {column: destination.shape.path_of(mapped.attribute) for column, mapped in destination.attributes.items()}
+
+
+def _names(destination: Destination) -> dict[Path, str]:
+    return {destination.shape.path_of(mapped.attribute): mapped.attribute for mapped in destination.attributes.values()}
+
+
+def _leaves(content: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that is no object, with the keys that lead to it."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _nested(attributes: str, leaves: Mapping[Path, Any]) -> bytes:
+    """The object that has these values; the one of the attributes is there even where it is empty."""
+    content: dict[str, Any] = {}
+    for path, value in [*leaves.items(), *([(_path(attributes), {})] if attributes else [])]:
+        inner = content
+        for key in path[:-1]:
+            inner = inner.setdefault(key, {})
+        inner.setdefault(path[-1], value)
+    return orjson.dumps(content)
