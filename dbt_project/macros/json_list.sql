@@ -1,15 +1,23 @@
-{# The texts of a JSON list in their order, with commas between; null where it is empty, or no list. #}
+{#
+    The texts of a JSON list in their order, with commas between and therefore in none of them; null where it is
+    empty, or no list.
+#}
 {% macro json_list(column) -%}
     {{ adapter.dispatch('json_list', 'letterpress')(column) }}
 {%- endmacro %}
 
 {% macro default__json_list(column) -%}
-    nullif(array_to_string(try(from_json({{ column }}, '["varchar"]')), ','), '')
+    nullif(
+        array_to_string(
+            [{{ without_commas('element') }} for element in try(from_json({{ column }}, '["varchar"]'))], ','
+        ),
+        ''
+    )
 {%- endmacro %}
 
 {% macro postgres__json_list(column) -%}
     (
-        select string_agg(texts.element, ',' order by texts.place)
+        select string_agg({{ without_commas('texts.element') }}, ',' order by texts.place)
         from
             jsonb_array_elements_text(
                 case
