@@ -16,7 +16,6 @@ LAYERS = {
 FOUND_IN_THE_GRAPH = {"stg_landing__row_counts", "int_rows_quarantined", "int_events_quarantined", "int_rows_disposed"}
 # (parent, the model between, the only reader of both): why it is no needless step.
 REJOINED = {
-    ("dim_customers", "fct_customer_scores", "sync_customers"): "a mart that people read, which knows nobody else",
     (
         "fct_customer_rfm",
         "dim_customer_segments",

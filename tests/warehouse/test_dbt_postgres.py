@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import small_scores
 import small_shop
 from landed_rows import AS_OF, IDENTITY_KEY, Landing, at
 
@@ -174,8 +175,10 @@ def test_a_small_shop_is_the_same_on_both_engines_whole_and_after_more_has_lande
     assert engines.differences() == []
     assert engines.count("marts.dim_customers") > 5
 
-    # Late events, a log-in that gives a device's past to a person, and a newer version of an order.
+    # Late events, a log-in that gives a device's past to a person, a newer version of an order, and scores.
+    people = engines.duckdb.query("select customer_id from marts.dim_customers order by 1 limit 2")
     engines.duckdb.load(
+        **scored([person for (person,) in people]),
         web__events=[
             small_shop.web("E20", "device-3", None, "2011-06-20 10:05", "Product Viewed"),
             small_shop.web("E21", "device-3", "C7", "2011-06-21 09:00", type="identify"),
@@ -187,8 +190,9 @@ def test_a_small_shop_is_the_same_on_both_engines_whole_and_after_more_has_lande
         ],
         email__events=[small_shop.mail("M20", "m2", "C1", "click", "2011-06-09", url="https://shop.example/p")],
     )  # fmt: skip
-    engines.build(*MODELS_ALONE)
+    engines.build()
     assert engines.differences() == []
+    assert engines.count("marts.fct_customer_predictions") == engines.count("marts.fct_customer_suggestions") == 2
 
 
 def test_a_shop_with_dirt_is_the_same_on_both_engines_whole_and_after_more_has_landed(engines):
@@ -211,6 +215,20 @@ def test_real_retailers_are_the_same_on_both_engines(engines, real_data):
     engines.build(as_of=datetime(2017, 12, 2, tzinfo=UTC))
     assert engines.differences() == []
     assert engines.count("marts.fct_orders") > 4_000
+
+
+def scored(people: list[str]) -> dict[str, list[dict]]:
+    """Scores and ranked items: of the first person a weekday, of the second a day of the weekend."""
+    rows, ranked = [], []
+    for day, person in zip((2, 6), people, strict=True):
+        rows += [
+            small_scores.score("uplift", person, "mail"),
+            small_scores.score("subject_lines", person, "everyone", style="plain"),
+            small_scores.score("send_time", person, "personal", **small_scores.send_time(day, 9, 12)),
+        ]
+        ranked += small_scores.items("category_affinity", person, ["Kitchen", "Food, Drink", "Art", "Garden"])
+        ranked += small_scores.items("recommendations", person, ["shop:P2", "shop:P1", "shop:P9"])
+    return {"scores__scores": rows, "scores__items": ranked}
 
 
 def some_invoices(real_data) -> dict[str, pa.Table]:
