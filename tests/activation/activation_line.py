@@ -17,6 +17,7 @@ from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.apply import ApplyResult, apply_plan
 from letterpress.activation.campaign import CampaignResult, campaign, send_campaign
 from letterpress.activation.destinations import Connection, Destination
+from letterpress.activation.destinations.contract import audiences
 from letterpress.activation.plan import Plan, make_plan
 from letterpress.activation.pull import lift_opted_in, pull_suppressions
 from letterpress.demo.esp import RunningEsp
@@ -24,13 +25,16 @@ from letterpress.demo.esp import RunningEsp
 KEY = b"a key of the tests, thirty-two by"
 NOW = datetime(2011, 7, 1, 12, tzinfo=UTC)
 
-SYNC_COLUMNS = """
-    customer_id varchar, email varchar, first_name varchar, country_code varchar, time_zone varchar,
-    loyalty_tier varchar, favourite_category varchar, rfm_code varchar, rfm_segment varchar, cluster varchar,
-    clv_tier varchar, clv_decile integer, segments varchar, order_count_band varchar,
-    email_consent_status varchar, consent_proof varchar, consent_changed_at timestamptz, is_eligible boolean,
-    refusal_reason varchar, as_of timestamptz
-"""
+# What a test's audience holds; every other column of the contract is there and empty.
+FILLED = {
+    "country_code": "GB",
+    "time_zone": "Europe/London",
+    "rfm_code": "555",
+    "rfm_segment": "Champions",
+    "cluster": "loyal high spenders",
+    "clv_tier": "high",
+    "order_count_band": "10+",
+}
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,33 @@ def person(number: int, **values: Any) -> Person:
     return Person(f"customer-{number:05d}", **{"email": f"person{number}@example.com", **values})
 
 
+def row(one: Person) -> dict[str, Any]:
+    """A person's row of the audience."""
+    return {
+        **FILLED,
+        "customer_id": one.customer_id,
+        "email": one.email,
+        "first_name": one.first_name,
+        "loyalty_tier": one.loyalty_tier,
+        "favourite_category": one.favourite_category,
+        "clv_decile": one.clv_decile,
+        "segments": one.segments,
+        "email_consent_status": "granted" if one.is_eligible else "withdrawn",
+        "consent_proof": one.consent_proof,
+        "consent_changed_at": one.granted_at,
+        "is_eligible": one.is_eligible,
+        "refusal_reason": one.refusal_reason,
+    }
+
+
 def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str, str, str]] = ()) -> str:
     """A version directory that holds exactly these people; ``moves`` are (account, former id, surviving id)."""
     folder.mkdir(parents=True)
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
         connection.execute("create schema activation; create schema marts")
-        connection.execute(f"create table activation.sync_customers ({SYNC_COLUMNS})")
+        columns = {"customer_id": "varchar", "email": "varchar", **audiences()["activation.sync_customers"]}
+        typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        connection.execute(f"create table activation.sync_customers ({typed})")
         connection.execute("create table marts.dim_customers (customer_id varchar)")
         connection.execute(
             "create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar)"
@@ -82,32 +107,12 @@ def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str,
             connection.execute("insert into marts.dim_customer_identities values (?, ?)", [key, new])
         if not people:
             return str(folder)
-        rows = [
-            (
-                one.customer_id,
-                one.email,
-                one.first_name,
-                "GB",
-                "Europe/London",
-                one.loyalty_tier,
-                one.favourite_category,
-                "555",
-                "Champions",
-                "loyal high spenders",
-                "high",
-                one.clv_decile,
-                one.segments,
-                "10+",
-                "granted" if one.is_eligible else "withdrawn",
-                one.consent_proof,
-                one.granted_at,
-                one.is_eligible,
-                one.refusal_reason,
-                NOW,
-            )
-            for one in people
-        ]
-        connection.executemany(f"insert into activation.sync_customers values ({', '.join('?' * 20)})", rows)
+        rows = [row(one) for one in people]
+        names = ", ".join(rows[0])
+        connection.executemany(
+            f"insert into activation.sync_customers ({names}) values ({', '.join('?' * len(rows[0]))})",
+            [tuple(one.values()) for one in rows],
+        )
         connection.executemany("insert into marts.dim_customers values (?)", [(one.customer_id,) for one in people])
     return str(folder)
 

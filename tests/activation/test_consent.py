@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from letterpress.activation.destinations import destination
 from letterpress.activation.destinations.local_esp import LocalEsp
+from letterpress.activation.destinations.spec import Operation
 from letterpress.demo.esp import running
 
 START = datetime(2011, 7, 1, tzinfo=UTC)
@@ -99,15 +100,15 @@ def live_through(history: list[list[str]]) -> None:
     folder = Path(tempfile.mkdtemp())
     now = [START]
     sent: list[str] = []
-    upsert = LocalEsp.upsert
+    send = LocalEsp.send
 
-    def recorded(self, payloads, idempotency_key):
-        results = upsert(self, payloads, idempotency_key)
-        sent.extend(result.external_id for result in results)
-        return results
+    def recorded(self, operation, rows, **given):
+        if operation in (Operation.UPSERT, Operation.SUBSCRIBE):
+            sent.extend(row.customer_id for row in rows)
+        return send(self, operation, rows, **given)
 
     try:
-        with running(folder / "esp", clock=lambda: now[0]) as esp, mock.patch.object(LocalEsp, "upsert", recorded):
+        with running(folder / "esp", clock=lambda: now[0]) as esp, mock.patch.object(LocalEsp, "send", recorded):
             line = Line(folder, esp, f"sqlite:///{folder}/stores.sqlite", destination("local_esp"))
             people = [Truth(number) for number in range(PEOPLE)]
             for events in history:

@@ -30,7 +30,8 @@ def test_the_destinations_that_ship_are_right():
 
 def test_a_block_is_read_with_its_defaults(tmp_path):
     one = read(tmp_path, GOOD)
-    assert (one.batch.rows, one.batch.bytes) == (10, 1_000_000)
+    upsert = one.endpoints["upsert"]
+    assert (upsert.rows, upsert.bytes, one.leavers) == (10, 1_000_000, "keep")
     assert one.attributes["rfm_code"].nulls == "clear"
 
 
@@ -44,7 +45,19 @@ def test_a_block_is_read_with_its_defaults(tmp_path):
         ("first_name:", "firstname:", "attributes.firstname: unknown column .*; did you mean 'first_name'?"),
         ("rfm_code:", "consent_proof:", "attributes.consent_proof: a sync never writes consent"),
         ("RFM}", "FIRST_NAME}", "expected each name once, found 'FIRST_NAME'"),
-        ("RFM}", "email}", "expected another name, found 'email'"),
+        ("RFM}", "email}", "expected another name, found 'email', which is taken"),
+        ("RFM}", "R/F}", "line 8: shop_esp.attributes.rfm_code: expected a name like"),
+        (
+            "RFM}",
+            "RFM, type: number}",
+            r"attributes.rfm_code.type: expected string or list for a varchar, found number",
+        ),
+        ("RFM}", "RFM, format: DD/MM}", "expected iso, epoch_seconds, epoch_milliseconds or a pattern"),
+        ("destinations.local_esp", "destinations.local_exp", "expected a module that can be imported"),
+        ("  batch:", "  subscribes: maybe\n  batch:", "line 5: shop_esp.subscribes: Input should be a valid boolean"),
+        ("  batch:", "  lists: {champions: L1}\n  batch:", "lists: .* has no operation join; remove this line"),
+        ("rows: 10", "rows: 5000", "batch.rows: expected at most 1000, .* found 5000"),
+        ("  batch:", "  options: {list: L1}\n  batch:", "line 5: shop_esp.options.list: Extra inputs"),
         ("  connection: shop_esp\n", "", "line 1: shop_esp.connection: expected a value, found none"),
         ("rows: 10", "rows: many", "line 5: shop_esp.batch.rows: Input should be a valid integer"),
         ("activation.sync_customers", "activation.sync_customer", "did you mean 'activation.sync_customers'?"),

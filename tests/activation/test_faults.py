@@ -7,7 +7,7 @@ from activation_line import person
 
 from letterpress.activation import ledger, stores
 from letterpress.activation.destinations import Batch, Connection
-from letterpress.activation.destinations.spec import DestinationError
+from letterpress.activation.destinations.spec import DestinationError, Operation, Results, RowError
 from letterpress.demo.esp import Fault
 
 PEOPLE = [person(number) for number in range(6)]
@@ -56,7 +56,7 @@ def test_a_destination_that_stays_down_leaves_rows_under_way_and_the_next_run_se
 def test_a_wrong_token_is_not_retried_and_the_remedy_is_named(line, no_pauses):
     line.publish(person(1))
     wrong = Connection(line.esp.base_url, "wrong", "127.0.0.1", line.esp.smtp_port)
-    with pytest.raises(DestinationError, match="401; check the connection's token"):
+    with pytest.raises(DestinationError, match=r"401.*; check the connection's credentials"):
         line.apply(line.plan(), connection=wrong)
     assert no_pauses == []
     assert "wrong" not in repr(wrong)
@@ -141,24 +141,73 @@ def test_a_store_that_cannot_be_shared_is_refused(url):
 
 
 def test_claims_and_answers_mean_the_same_in_every_database(stores_url):
-    change = ledger.Change("c1", "create", 0, "hash-a", "hash-a", "segments", "{}")
+    change = ledger.Change("c1", Operation.UPSERT, 0, "hash-a", b"sealed-a")
 
-    def claim(connection, wanted):
-        return ledger.claim(connection, "local_esp", [wanted], key_of=lambda _: "key", run_id="r")
+    def batch(key):
+        return ledger.Batch(key, "esp", "profile", Operation.UPSERT, None, "c1", "c1", 1, "sent", None, "plan")
+
+    def claim(connection, wanted, key):
+        claims, skipped = ledger.examine(connection, "esp", "profile", [wanted])
+        if claims:
+            ledger.claim(connection, batch(key), claims, run_id="r")
+        return [one.revision for one in claims], skipped
 
     with stores.opened(stores_url) as engine:
         with stores.writing(engine) as connection:
-            (first,), _ = claim(connection, change)
-            (repeat,), _ = claim(connection, change)
-            assert (first.revision, repeat.revision) == (1, 1)
-            counts = ledger.settle(connection, "local_esp", [first], {"c1": ledger.Outcome(True)})
-            assert counts == {"accepted": 1}
+            assert claim(connection, change, "first") == ([1], {})
+            assert claim(connection, change, "again") == ([1], {})
+            # The answer to a request that another one has taken over from is not recorded.
+            assert ledger.settle(connection, batch("first"), Results()) == {}
+            assert ledger.settle(connection, batch("again"), Results(vendor_ids={"c1": "V1"})) == {"accepted": 1}
         with stores.writing(engine) as connection:
-            assert claim(connection, change) == ([], {"c1": "acknowledged"})
-            other = ledger.Change("c1", "update", 1, "hash-b", "hash-b", "segments", "{}")
-            (second,), _ = claim(connection, other)
-            assert second.revision == 2
-            ledger.settle(connection, "local_esp", [second], {"c1": ledger.Outcome(False, "invalid_email")})
-            assert claim(connection, other) == ([], {"c1": "rejected"})
-            row = ledger.rows_of(connection, "local_esp", ["c1"])["c1"]
-            assert (row["payload_hash"], row["error_code"]) == ("hash-a", "invalid_email")
+            assert claim(connection, change, "third") == ([], {"c1": "acknowledged"})
+            other = ledger.Change("c1", Operation.UPSERT, 1, "hash-b", b"sealed-b")
+            assert claim(connection, other, "other") == ([2], {})
+            refusal = Results({"c1": RowError("invalid_email", "expected an address")})
+            assert ledger.settle(connection, batch("other"), refusal) == {"invalid_email": 1}
+            assert claim(connection, other, "fourth") == ([], {"c1": "rejected"})
+            (row,) = ledger.rows_of(connection, "esp", ["c1"])
+            assert (row["acknowledged"], row["payload"], row["vendor_id"]) == ("hash-a", b"sealed-a", "V1")
+            assert (row["state"], row["error_code"]) == ("dead", "invalid_email")
+            assert ledger.replay(connection, "esp") == 1
+            (row,) = ledger.rows_of(connection, "esp", ["c1"])
+            assert (row["state"], row["error_code"], row["revision"]) == ("planned", None, 3)
+
+
+def test_writers_of_the_ledger_do_not_lose_each_others_rows(stores_url):
+    people = [f"c{number:03d}" for number in range(200)]
+    errors = []
+
+    def work(worker):
+        try:
+            with stores.opened(stores_url) as engine:
+                for start in range(0, 200, 20):
+                    changes = [
+                        ledger.Change(one, Operation.UPSERT, 0, f"hash-{one}", b"p")
+                        for one in people[start : start + 20]
+                    ]
+                    batch = ledger.Batch(
+                        f"{worker}-{start}", "esp", "profile", Operation.UPSERT, None, changes[0].customer_id,
+                        changes[-1].customer_id, 20, "sent", None, None,
+                    )  # fmt: skip
+                    with stores.writing(engine) as connection:
+                        claims, _ = ledger.examine(connection, "esp", "profile", changes)
+                        if claims:
+                            ledger.claim(connection, batch, claims, run_id="r")
+                    with stores.writing(engine) as connection:
+                        ledger.settle(connection, batch, Results())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with stores.opened(stores_url) as engine, stores.reading(engine) as connection:
+        rows = ledger.rows_of(connection, "esp", people)
+    assert {(row["state"], row["acknowledged"] == f"hash-{row['customer_id']}", row["revision"]) for row in rows} == {
+        ("accepted", True, 1)
+    }
+    assert len(rows) == 200

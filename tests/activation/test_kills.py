@@ -125,7 +125,9 @@ def test_a_sync_killed_in_its_second_batch_is_completed_by_the_next_run(
     host, port = line.esp.base_url.removeprefix("http://").split(":")
     with killing((host, int(port)), mark=mark, is_answer=is_answer, after=2) as proxy:
         run_until_killed(proxy, line, "apply", base_url=f"http://127.0.0.1:{proxy.port}")
-    assert line.states() == {"accepted": 3, "sent": 3}
+    states = line.states()  # the third batch may have been made ready while the second was away
+    assert states["accepted"] == 3
+    assert states["sent"] in (3, 6)
     assert len(line.at_esp()) == held_at_the_kill
 
     result = line.sync()

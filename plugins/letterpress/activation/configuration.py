@@ -1,5 +1,6 @@
 """Reading YAML configuration: an error names the file, the line, the field and the nearest known name."""
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ class Block(BaseModel):
 
 
 B = TypeVar("B", bound=Block)
+_NAMED = re.compile(r"Value error, (?P<field>[a-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*): ")
 
 
 def read_blocks(path: Path, block: type[B]) -> dict[str, B]:
@@ -61,6 +63,10 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def _explain(path: Path, node: Any, name: str, block: type[Block], problem: Any) -> str:
     location = (name, *(str(part) for part in problem["loc"] if part != "[key]"))
+    named = _NAMED.match(problem["msg"]) if problem["type"] == "value_error" else None
+    if named:  # a check of the whole block names its field at the beginning
+        location = (*location, *named["field"].split("."))
+        problem = {**problem, "msg": problem["msg"][named.end() :]}
     where = f"{path.name}, line {_line(node, location)}: {'.'.join(location)}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown field; {nearest(location[-1], _fields(block, problem['loc'][:-1]))}"

@@ -121,8 +121,10 @@ def _judged(destination: Destination) -> str:
         erasing as (
             select
                 joined.* exclude (reason),
-                case when is_eligible and may_be_suppressed and consent_proof is null then 'unproven' else reason end
-                    as reason,
+                case
+                    when is_eligible and may_be_suppressed and consent_proof is null then 'suppressed_without_proof'
+                    else reason
+                end as reason,
                 (erased.customer_id is not null or coalesce(reason = 'erased', false))
                 and (is_held or consent_held is not null) as is_erased,
                 {TOLD} as told

@@ -27,7 +27,9 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
             echoes = _echoes(write, destination.name, events)
             events = [event for event in events if (event.external_id, event.reason) not in echoes]
             new = suppression.suppress(write, _entries(events, destination.name, identity_key))
-            ledger.note_suppressed(write, destination.name, _still_stopped(write, events, identity_key))
+            ledger.note_suppressed(
+                write, destination.name, {event.external_id: event.reason for event in events if event.external_id}
+            )
             if position is not None:
                 suppression.advance(write, name, position)
     log.info("%s: %d suppressions read, %d new hashes", destination.name, len(events), new)
@@ -48,14 +50,6 @@ def _entries(events: Sequence[SuppressionEvent], source: str, identity_key: byte
             identity_key=identity_key,
         )
     ]
-
-
-def _still_stopped(
-    connection: sa.Connection, events: Sequence[SuppressionEvent], identity_key: bytes
-) -> dict[str, str]:
-    """Whom the destination suppresses at this moment: a repeated event from before an opt-in says nothing."""
-    people = [(event.external_id, event.email or "") for event in events if event.external_id]
-    return suppression.stopped(connection, people, identity_key)
 
 
 def _echoes(

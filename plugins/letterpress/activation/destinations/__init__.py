@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from letterpress.activation.configuration import Block, ConfigurationError, line_of, nearest, read_blocks
 from letterpress.activation.destinations.connections import Connection
@@ -102,7 +102,17 @@ class Destination(Block):
         """Everything that is named is there: columns, types, attribute names, operations, options."""
         self._check_attributes()
         self._check_operations()
-        self.checked_options()
+        try:
+            self.checked_options()
+        except ValidationError as error:
+            found = error.errors()[0]
+            field = ".".join(str(part) for part in found["loc"])
+            known = (
+                f"; {nearest(field, list(self.loaded().Options.model_fields))}"
+                if found["type"] == "extra_forbidden"
+                else ""
+            )
+            raise ValueError(f"options.{field}: {found['msg']}{known}") from None
         return self
 
     def _check_attributes(self) -> None:
@@ -135,6 +145,7 @@ class Destination(Block):
 
     def _check_operations(self) -> None:
         needed = {
+            "module": (Operation.UPSERT, Operation.SUPPRESS, Operation.ERASE),
             "lists": (Operation.JOIN, Operation.LEAVE) if self.lists else (),
             "subscribes": (Operation.SUBSCRIBE,) if self.subscribes else (),
             "leavers": (Operation.DELETE,) if self.leavers == "delete" else (),
@@ -143,7 +154,7 @@ class Destination(Block):
             for operation in operations:
                 if operation not in self.endpoints:
                     raise ValueError(f"{name}: {self.module} has no operation {operation}; remove this line")
-        cap = self.endpoints[Operation.UPSERT]
+        cap = self.loaded().ENDPOINTS[Operation.UPSERT]
         for name in ("rows", "bytes"):
             wanted, most = getattr(self.batch, name), getattr(cap, name)
             if wanted is not None and wanted > most:

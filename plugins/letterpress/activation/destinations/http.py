@@ -11,8 +11,8 @@ import httpx
 import orjson
 import tenacity
 
-from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations import pace
+from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations.pace import Pace
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Endpoint
 

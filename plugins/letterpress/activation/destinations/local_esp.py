@@ -25,7 +25,12 @@ PAGE = 1_000
 
 # Profiles are replaced whole there: a payload without an attribute removes it.
 SHAPE = Shape(
-    external_id="external_id", email="email", attributes="attributes", named={"segments": "segments"}, merges=False
+    external_id="external_id",
+    email="email",
+    attributes="attributes",
+    named={"segments": "segments"},
+    merges=False,
+    reserved=("external_id", "email"),
 )
 
 ENDPOINTS = {
@@ -34,7 +39,7 @@ ENDPOINTS = {
     Operation.MOVE: Endpoint(rows=1_000),
     Operation.DELETE: Endpoint(rows=1_000),
     Operation.SUBSCRIBE: Endpoint(rows=1),
-    Operation.UPSERT: Endpoint(rows=1_000, bytes=1_000_000, in_flight=2),
+    Operation.UPSERT: Endpoint(rows=1_000, bytes=1_000_000, in_flight=1),
     "read": Endpoint(),
 }
 
