@@ -232,8 +232,8 @@ class Line:
         }
 
     def ledger(self) -> dict[tuple[str, str], dict]:
-        """The ledger by person and facet, without what differs between runs: attempts, requests, sealed values."""
-        hidden = ("attempt", "batch_id", "payload", "pending_payload")
+        """The ledger by person and facet, without what differs between runs: attempts, requests."""
+        hidden = ("attempt", "batch_id")
         with stores.opened(self.stores_url) as engine, stores.reading(engine) as connection:
             rows = connection.execute(
                 stores.LEDGER.select().where(stores.LEDGER.c.destination == self.destination.name)

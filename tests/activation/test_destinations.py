@@ -53,7 +53,11 @@ def test_a_block_is_read_with_its_defaults(tmp_path):
             r"attributes.rfm_code.type: expected string or list for a varchar, found number",
         ),
         ("RFM}", "RFM, format: DD/MM}", "expected iso, epoch_seconds, epoch_milliseconds or a pattern"),
-        ("destinations.local_esp", "destinations.local_exp", "expected a module that can be imported"),
+        (
+            "destinations.local_esp",
+            "destinations.local_exp",
+            "line 2: shop_esp.module: expected a module .*; did you mean 'local_esp'",
+        ),
         ("  batch:", "  subscribes: maybe\n  batch:", "line 5: shop_esp.subscribes: Input should be a valid boolean"),
         ("  batch:", "  lists: {champions: L1}\n  batch:", "lists: .* has no operation join; remove this line"),
         ("rows: 10", "rows: 5000", "batch.rows: expected at most 1000, .* found 5000"),

@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -28,16 +29,16 @@ WRITING = (Operation.SUBSCRIBE, Operation.UPSERT, Operation.JOIN)  # only people
 class Item(NamedTuple):
     """One planned change with what leaves for it: the profile as wanted, none where it is to be removed."""
 
+    profile: bytes | None
     customer_id: str
     action: str
     base_revision: int
     target: str
+    email: str | None = None
     reason: str | None = None
     moves_to: str | None = None
-    email: str | None = None
     consent_proof: str | None = None
     consented_at: Any = None
-    profile: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -82,35 +83,45 @@ class Planned:
     def batches(self, operation: Operation) -> Iterator[Batched]:
         """An operation's changes in the order of facets and ids, cut to the vendor's caps."""
         endpoint = self._destination.endpoints[operation]
-        facet, items, size = "", [], 0
-        for item_facet, item in self._items(operation):
-            length = len(item.profile) + 1 if item.profile is not None else SMALL
-            if items and (item_facet != facet or len(items) == endpoint.rows or size + length > endpoint.bytes - SMALL):
+        most, rows = endpoint.bytes - SMALL, endpoint.rows
+        for facet in self._facets(operation):
+            items: list[Item] = []
+            size = 0
+            for item in self._items(operation, facet):
+                length = len(item[0]) + 1 if item[0] is not None else SMALL
+                if items and (len(items) == rows or size + length > most):
+                    yield Batched(operation, facet, items)
+                    items, size = [], 0
+                items.append(item)
+                size += length
+            if items:
                 yield Batched(operation, facet, items)
-                items, size = [], 0
-            facet = item_facet
-            items.append(item)
-            size += length
-        if items:
-            yield Batched(operation, facet, items)
 
-    def _items(self, operation: Operation) -> Iterator[tuple[str, Item]]:
+    def _facets(self, operation: Operation) -> list[str]:
+        actions = [action for action, found in OPERATIONS.items() if found is operation]
+        found = self._duck.execute(
+            "select distinct facet from planned where list_contains(?, action) order by facet", [actions]
+        )
+        return [row[0] for row in found.fetchall()]
+
+    def _items(self, operation: Operation, facet: str) -> Iterator[Item]:
         actions = ", ".join(f"'{action}'" for action, found in OPERATIONS.items() if found is operation)
-        has_profile = operation in (Operation.UPSERT, Operation.SUBSCRIBE)
-        found = self._duck.execute(f"""
-            select
-                planned.facet, planned.customer_id, planned.action, planned.base_revision, planned.target,
-                planned.reason, planned.moves_to, people.email, people.consent_proof, people.consented_at,
-                {"people.payload" if has_profile else "null"}
+        profile = "people.payload" if operation in (Operation.UPSERT, Operation.SUBSCRIBE) else "null"
+        wanted = "planned.customer_id, planned.action, planned.base_revision, planned.target, people.email"
+        if operation is not Operation.UPSERT:  # the most by far, for which these are not needed
+            wanted += ", planned.reason, planned.moves_to, people.consent_proof, people.consented_at"
+        found = self._duck.execute(
+            f"""
+            select case when action <> 'clear' then encode({profile}) end, {wanted}
             from planned
             left join {audience.relation(self._destination)} as people on people.customer_id = planned.customer_id
-            where planned.action in ({actions})
-            order by planned.facet, planned.customer_id
-        """)
-        for rows in iter(lambda: found.fetchmany(FETCHED), []):
-            for facet, *values, profile in rows:
-                is_wanted = profile is not None and values[1] != "clear"
-                yield facet, Item(*values, profile.encode() if is_wanted else None)
+            where planned.action in ({actions}) and planned.facet = ?
+            order by planned.customer_id
+            """,
+            [facet],
+        )
+        while rows := found.fetchmany(FETCHED):
+            yield from starmap(Item, rows)
 
 
 class Sender:
@@ -142,22 +153,26 @@ class Sender:
 
     def prepare(self, batched: Batched) -> Prepared | None:
         """Ask live suppression, claim, and make the rows; none where nothing is left to send."""
-        operation, facet = batched.operation, batched.facet
+        operation, facet, name = batched.operation, batched.facet, self.destination.name
         with stores.writing(self.engine) as write:
             items = self._allowed(write, batched)
-            changes = [self._change(item, operation, facet) for item in items]
-            claims, skipped = ledger.examine(
-                write, self.destination.name, facet, changes, with_payloads=self._needs_payloads(items, operation)
-            )
+            changes = [Change(one.customer_id, operation, one.base_revision, one.target) for one in items]
+            claims, skipped = ledger.examine(write, name, facet, changes)
             self.skipped.update(skipped.values())
             if not claims:
                 return None
-            by_id = {item.customer_id: item for item in items}
-            known = self._known(write, operation, claims)
-            made = [self._row(one, by_id[one.change.customer_id], operation, known) for one in claims]
-            batch = self._batch(batched, [claimed for claimed, _ in made], [row for _, row in made])
-            ledger.claim(write, batch, [claimed for claimed, _ in made], run_id=self._run_id)
-        return Prepared(batch, [row for _, row in made], batched)
+            if len(claims) < len(items):
+                by_id = {item.customer_id: item for item in items}
+                items = [by_id[one.customer_id] for one in claims]
+            if operation is Operation.UPSERT:
+                rows, profiles = self._profiles(write, claims, items)
+            else:
+                rows, profiles = self._people(write, items), []
+            batch = self._batch(batched, claims, rows)
+            sealed = self._seal.seal_all([profile for _, _, profile in profiles])
+            payloads_ = [(one, target, content) for (one, target, _), content in zip(profiles, sealed, strict=True)]
+            ledger.claim(write, batch, claims, run_id=self._run_id, payloads=payloads_)
+        return Prepared(batch, rows, batched)
 
     def send(self, prepared: Prepared) -> Results | Job:
         """The client's answer; called from several threads."""
@@ -170,11 +185,13 @@ class Sender:
             rows = ledger.rows_of_batch(read, batch)
         if len(rows) < 2:
             return []
+        with stores.reading(self.engine) as read:
+            sealed = ledger.payloads(read, batch.destination, {row.customer_id: row.pending for row in rows})
         items = []
         for row in rows:
-            profile = self._seal.open(row.pending_payload) if row.pending_payload else None
+            profile = self._seal.open(sealed[row.customer_id]) if row.customer_id in sealed else None
             email = payloads.email_of(self.destination, profile) if profile else None
-            items.append(Item(row.customer_id, "create", row.revision, row.pending, email=email, profile=profile))
+            items.append(Item(profile, row.customer_id, "create", row.revision, row.pending, email))
         with stores.reading(self.engine) as read:
             people = [(item.customer_id, item.email) for item in items]
             stopped = suppression.stopped(read, people, self._identity_key)
@@ -229,67 +246,70 @@ class Sender:
             and not later.keys().isdisjoint(suppression.subjects(item.email, item.customer_id, self._identity_key))
         }
 
-    def _change(self, item: Item, operation: Operation, facet: str) -> Change:
-        is_kept = operation is Operation.UPSERT and item.profile is not None
-        sealed = self._seal.seal(item.profile) if is_kept else None
-        return Change(item.customer_id, operation, item.base_revision, item.target, sealed, facet)
+    def _profiles(
+        self, connection: sa.Connection, claims: Sequence[Claim], items: Sequence[Item]
+    ) -> tuple[list[Row], list[tuple[str, str, bytes]]]:
+        """Rows with what has to be sent of each profile; and what the destination will then hold of each."""
+        if not self._depends_on_held(items):
+            rows = [
+                Row(item.customer_id, item.email, item.profile, one.vendor_id)
+                for one, item in zip(claims, items, strict=True)
+            ]
+            return rows, [(item.customer_id, item.target, item.profile or b"") for item in items]
+        name = self.destination.name
+        held = ledger.payloads(connection, name, {one.customer_id: one.acknowledged or "" for one in claims})
+        lost = ledger.payloads(connection, name, {one.customer_id: one.pending for one in claims if one.pending})
+        rows, profiles = [], []
+        for one, item in zip(claims, items, strict=True):
+            before, pending = (
+                self._seal.open(found[one.customer_id]) if one.customer_id in found else None for found in (held, lost)
+            )
+            email = item.email
+            if item.profile is None:
+                sent = payloads.cleared(self.destination, item.customer_id, before)
+                email = payloads.email_of(self.destination, before) if before else None
+            else:
+                sent, then = payloads.update(self.destination, item.profile, before, pending)
+                profiles.append((item.customer_id, item.target, then))
+            rows.append(Row(item.customer_id, email, sent, one.vendor_id))
+        return rows, profiles
 
-    def _needs_payloads(self, items: Sequence[Item], operation: Operation) -> bool:
+    def _depends_on_held(self, items: Sequence[Item]) -> bool:
         """Whether what is sent depends on what the destination holds."""
-        if operation is not Operation.UPSERT:
+        if all(item.action == "create" for item in items):
             return False
-        if any(item.action == "clear" for item in items):
-            return True
         keeps = any(mapped.nulls == "skip" for mapped in self.destination.attributes.values())
-        return (self.destination.shape.merges or keeps) and any(item.action != "create" for item in items)
+        return self.destination.shape.merges or keeps or any(item.profile is None for item in items)
 
-    def _known(self, connection: sa.Connection, operation: Operation, claims: Sequence[Claim]) -> Mapping[str, Any]:
-        """Addresses and vendors' ids that the ledger has, for operations that name people without their profile."""
-        if operation is Operation.UPSERT:
-            return {}
-        ids = [one.change.customer_id for one in claims]
-        found: dict[str, Any] = {"vendor": ledger.vendor_ids(connection, self.destination.name, ids)}
-        sealed = ledger.payloads(connection, self.destination.name, ids)
-        found["email"] = {
-            one: payloads.email_of(self.destination, self._seal.open(content)) for one, content in sealed.items()
-        }
-        return found
-
-    def _row(self, one: Claim, item: Item, operation: Operation, known: Mapping[str, Any]) -> tuple[Claim, Row]:
-        """What leaves for one person, and the claim with what the destination will then hold."""
-        if operation is not Operation.UPSERT:
-            return one, Row(
+    def _people(self, connection: sa.Connection, items: Sequence[Item]) -> list[Row]:
+        """Rows of people without their profile's attributes; where the audience has no address, the ledger's."""
+        name, ids = self.destination.name, [item.customer_id for item in items]
+        vendor_ids = ledger.vendor_ids(connection, name, ids)
+        nameless = [item.customer_id for item in items if not item.email]
+        sealed = ledger.payloads(connection, name, ledger.certain(connection, name, nameless)) if nameless else {}
+        emails = {one: payloads.email_of(self.destination, self._seal.open(found)) for one, found in sealed.items()}
+        return [
+            Row(
                 item.customer_id,
-                item.email or known["email"].get(item.customer_id),
+                item.email or emails.get(item.customer_id),
                 item.profile,
-                known["vendor"].get(item.customer_id),
+                vendor_ids.get(item.customer_id),
                 item.reason,
                 item.consent_proof,
                 item.consented_at,
                 item.moves_to,
             )
-        before = self._seal.open(one.acknowledged) if one.acknowledged else None
-        if item.action == "clear":
-            sent = payloads.cleared(self.destination, item.customer_id, before)
-            return one._replace(change=one.change._replace(payload=None)), Row(
-                item.customer_id, payloads.email_of(self.destination, before) if before else None, sent, one.vendor_id
-            )
-        if before is None and one.pending is None:
-            return one, Row(item.customer_id, item.email, item.profile, one.vendor_id)
-        pending = self._seal.open(one.pending) if one.pending else None
-        sent, then = payloads.update(self.destination, item.profile or b"{}", before, pending)
-        return one._replace(change=one.change._replace(payload=self._seal.seal(then))), Row(
-            item.customer_id, item.email, sent, one.vendor_id
-        )
+            for item in items
+        ]
 
     def _batch(self, batched: Batched, claims: Sequence[Claim], rows: Sequence[Row]) -> Batch:
         """The request as the ledger knows it; its key is a keyed hash of all that it holds, and of nothing else."""
         list_id = self.destination.lists.get(batched.facet.removeprefix(ledger.LIST))
         content = hashlib.sha256(f"{self.destination.name}\n{batched.operation}\n{batched.facet}\n{list_id}".encode())
-        lines = [f"{one.change.customer_id}\n{one.revision}\n{one.change.target}" for one in claims]
+        lines = [f"{one.customer_id}\n{one.revision}\n{one.target}" for one in claims]
         content.update("\n".join(lines).encode())
-        if any(one.acknowledged is not None for one in claims):  # parts of profiles: of which, the targets do not tell
-            for row in rows:
+        if batched.operation is Operation.UPSERT and any(one.acknowledged or one.pending for one in claims):
+            for row in rows:  # parts of profiles: of which, the targets do not tell
                 content.update(row.payload or b"")
         return Batch(
             batch_id=hmac.digest(self._identity_key, content.digest(), "sha256").hex(),
@@ -297,8 +317,8 @@ class Sender:
             facet=batched.facet,
             operation=batched.operation,
             list_id=list_id if batched.facet.startswith(ledger.LIST) else None,
-            first_id=claims[0].change.customer_id,
-            last_id=claims[-1].change.customer_id,
+            first_id=claims[0].customer_id,
+            last_id=claims[-1].customer_id,
             people=len(claims),
             state=ledger.SENT,
             job_id=None,

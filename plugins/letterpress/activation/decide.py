@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from letterpress.activation import audience, ledger, suppression
+from letterpress.activation import audience, ledger, stores, suppression
 from letterpress.activation.destinations import Destination
 from letterpress.activation.destinations.spec import Operation
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TOLD = """case
     when reason in ('unsubscribed', 'bounced', 'complained', 'erased') then reason else 'consent_withdrawn' end"""
 ADDRESSLESS = "('no_email', 'invalid_email')"
+HASH_LENGTH = 32  # hex digits of a profile's hash: 128 bits differ when the profile does
 PLAIN = "regexp_full_match(email, '[!-~]+')"
 
 
@@ -31,8 +32,8 @@ def load(duck: "DuckDBPyConnection", connection: sa.Connection, destination: Des
         " pending varchar, is_queued boolean)"
     )
     for facet in facets:
-        _insert(duck, "held", facet, ledger.held(connection, destination.name, facet))
-        _insert(duck, "unsettled", facet, ledger.unsettled(connection, destination.name, facet))
+        _insert(duck, "held", facet, connection, ledger.held(destination.name, facet))
+        _insert(duck, "unsettled", facet, connection, ledger.unsettled(destination.name, facet))
     _load_moves(duck)
     _load_stopped(duck, connection, destination, identity_key)
 
@@ -70,7 +71,9 @@ def _judged(destination: Destination) -> str:
                 people.is_eligible and stopped.reason is null as is_eligible,
                 coalesce(stopped.reason, people.refusal_reason) as reason,
                 people.consent_proof,
-                case when people.is_eligible and stopped.reason is null then keyed(people.payload) end as wanted
+                case
+                    when people.is_eligible and stopped.reason is null then left(keyed(people.payload), {HASH_LENGTH})
+                end as wanted
             from {audience.relation(destination)} as people
             left join stopped on stopped.customer_id = people.customer_id
         ),
@@ -111,7 +114,10 @@ def _judged(destination: Destination) -> str:
                 coalesce(consents.consent_held not like '{ledger.GRANTED}%', false)
                 or coalesce(consents.consent_state = 'sent' and consents.consent_pending not like '{ledger.GRANTED}%',
                             false) as may_be_suppressed,
-                '{ledger.GRANTED}:' || left(keyed('proof:' || wanted.consent_proof), 16) as granted,
+                case
+                    when {"true" if destination.subscribes else "consents.customer_id is not null"}
+                        then '{ledger.GRANTED}:' || left(keyed('proof:' || wanted.consent_proof), 16)
+                end as granted,
                 moved.new_id as merged_into
             from wanted
             full join profiles on profiles.customer_id = wanted.customer_id
@@ -291,7 +297,7 @@ def _load_stopped(
     if suppression.is_empty(connection):
         return
     duck.execute("create temp table suppressed (subject_hash varchar, reason varchar)")
-    _insert(duck, "suppressed", None, suppression.in_force(connection))
+    _insert(duck, "suppressed", None, connection, suppression.in_force())
     ranks = " ".join(f"when '{reason}' then {rank}" for reason, rank in suppression.STRENGTH.items())
     duck.execute(f"""
         insert into stopped
@@ -324,27 +330,23 @@ def _load_stopped(
     """)
 
 
-def _insert(duck: "DuckDBPyConnection", table: str, first: str | None, result: sa.Result) -> None:
+def _insert(
+    duck: "DuckDBPyConnection", table: str, first: str | None, connection: sa.Connection, query: sa.Select
+) -> None:
     """Rows of the stores into a table, in slices; ``first`` is a leading column of one value."""
     import pyarrow as pa
 
-    names = [row[0] for row in duck.execute(f"select * from {table} limit 0").description]
-    types = [_ARROW[row[1]] for row in duck.execute(f"select * from {table} limit 0").description]
-    for rows in result.partitions():
+    types = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
+    described = duck.execute(f"select * from {table} limit 0").description
+    schema = pa.schema([(column[0], types[str(column[1])]) for column in described])
+    for rows in stores.fetched(connection, query):
         columns: list[Any] = list(zip(*rows, strict=True))
         if first is not None:
             columns.insert(0, [first] * len(rows))
-        arrays = [pa.array(values, getattr(pa, kind)()) for values, kind in zip(columns, types, strict=True)]
-        duck.register("slice", pa.table(arrays, names=names))
+        arrays = [
+            pa.array([bool(value) for value in values] if kind == pa.bool_() else values, kind)  # SQLite says 0 and 1
+            for values, kind in zip(columns, schema.types, strict=True)
+        ]
+        duck.register("slice", pa.table(arrays, schema=schema))
         duck.execute(f"insert into {table} select * from slice")
         duck.unregister("slice")
-
-
-class _Types(dict):
-    """DuckDB's names of types -> those of Arrow."""
-
-    def __missing__(self, key: Any) -> str:
-        return {"VARCHAR": "string", "BIGINT": "int64", "BOOLEAN": "bool_"}[str(key)]
-
-
-_ARROW = _Types()

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from letterpress.activation import stores
 from letterpress.activation.destinations.spec import Operation, Results, RowError
-from letterpress.activation.stores import BATCHES, ERASURES, LEDGER, SENDS
+from letterpress.activation.stores import BATCHES, ERASURES, LEDGER, PAYLOADS, SENDS
 
 PLANNED, SENT, ACCEPTED, REJECTED, DEAD = "planned", "sent", "accepted", "rejected", "dead"
 QUEUED, DONE, REFUSED, ABANDONED = "queued", "done", "refused", "abandoned"  # of batches, beside sent
@@ -45,17 +45,21 @@ class Change(NamedTuple):
     operation: Operation
     base_revision: int
     target: str  # what is wanted: another target is another change
-    payload: bytes | None = None  # the profile as wanted, sealed
-    facet: str = PROFILE
 
 
 class Claim(NamedTuple):
-    """A change that may leave now, at this revision; the acknowledged profile is sealed, none where uncertain."""
+    """A change that may leave now, at this revision.
 
-    change: Change
+    ``acknowledged`` is the hash of what the destination holds, ``pending`` of what it may hold instead because an
+    answer was lost.
+    """
+
+    customer_id: str
+    target: str
     revision: int
-    acknowledged: bytes | None = None
-    pending: bytes | None = None
+    attempt: int = 1
+    acknowledged: str | None = None
+    pending: str | None = None
     vendor_id: str | None = None
 
 
@@ -81,92 +85,80 @@ _KNOWN = (
     LEDGER.c.acknowledged,
     LEDGER.c.vendor_id,
     LEDGER.c.state,
-    LEDGER.c.operation,
     LEDGER.c.pending,
     LEDGER.c.revision,
     LEDGER.c.attempt,
     LEDGER.c.batch_id,
 )
-_WRITTEN = (
-    "destination",
-    "facet",
-    "customer_id",
-    "state",
-    "operation",
-    "pending",
-    "pending_payload",
-    "revision",
-    "attempt",
-    "batch_id",
-)
 
 
 def examine(
-    connection: sa.Connection,
-    destination: str,
-    facet: str,
-    changes: Sequence[Change],
-    *,
-    with_payloads: bool = False,
+    connection: sa.Connection, destination: str, facet: str, changes: Sequence[Change]
 ) -> tuple[list[Claim], dict[str, str]]:
     """Which changes may leave now, within a write transaction, and why the others may not.
 
-    Not sent: ``acknowledged`` (another run or an earlier attempt has done it), ``rejected`` (the destination
-    refused this very content), ``superseded`` (the ledger has moved on since the plan was made), ``queued``
-    (the destination still works on an earlier request).
+    ``changes`` are in the order of their ids. Not sent: ``acknowledged`` (another run or an earlier attempt has
+    done it), ``rejected`` (the destination refused this very content), ``superseded`` (the ledger has moved on
+    since the plan was made), ``queued`` (the destination still works on an earlier request).
     """
-    rows = _known(connection, destination, facet, [change.customer_id for change in changes], with_payloads)
+    if not changes:
+        return [], {}
+    rows = _known(connection, destination, facet, changes)
     queued = _queued(connection, {row.batch_id for row in rows.values() if row.state == SENT and row.batch_id})
     claims: list[Claim] = []
     skipped: dict[str, str] = {}
-    for change in changes:
-        row = rows.get(change.customer_id)
+    for customer_id, operation, base_revision, target in changes:
+        row = rows.get(customer_id)
         if row is None:
-            if change.base_revision:
-                skipped[change.customer_id] = "superseded"
+            if base_revision:
+                skipped[customer_id] = "superseded"
             else:
-                claims.append(Claim(change, 1))
+                claims.append(Claim(customer_id, target, 1))
             continue
+        is_same, ahead = row.pending == target, row.revision - base_revision
         if row.state == SENT and row.batch_id in queued:
-            skipped[change.customer_id] = "queued"
-        elif row.state == SENT and row.pending == change.target and row.revision - change.base_revision in (0, 1):
-            claims.append(_claim(change, row, row.revision, with_payloads))
-        elif row.revision == change.base_revision:
-            claims.append(_claim(change, row, row.revision + 1, with_payloads))
-        elif row.revision == change.base_revision + 1 and row.state == ACCEPTED:
-            is_same = row.acknowledged == change.target or change.operation in REMOVALS
-            skipped[change.customer_id] = "acknowledged" if is_same else "superseded"
-        elif row.revision == change.base_revision + 1 and row.pending == change.target:
-            skipped[change.customer_id] = "rejected"
+            skipped[customer_id] = "queued"
+        elif row.state == SENT and is_same and ahead in (0, 1):
+            claims.append(_claim(row, target, row.revision, row.attempt + 1))
+        elif ahead == 0:
+            claims.append(_claim(row, target, row.revision + 1, row.attempt + 1 if is_same else 1))
+        elif ahead == 1 and row.state == ACCEPTED and (row.acknowledged == target or operation in REMOVALS):
+            skipped[customer_id] = "acknowledged"
+        elif ahead == 1 and row.state in (REJECTED, DEAD) and is_same:
+            skipped[customer_id] = "rejected"
         else:
-            skipped[change.customer_id] = "superseded"
+            skipped[customer_id] = "superseded"
     return claims, skipped
 
 
-def claim(connection: sa.Connection, batch: Batch, claims: Sequence[Claim], *, run_id: str) -> None:
-    """Mark what was examined as under way in one request, within the same write transaction."""
-    known = _known(
-        connection, batch.destination, batch.facet, [one.change.customer_id for one in claims if one.revision > 1]
+def claim(
+    connection: sa.Connection,
+    batch: Batch,
+    claims: Sequence[Claim],
+    *,
+    run_id: str,
+    payloads: Sequence[tuple[str, str, bytes]] = (),
+) -> None:
+    """Mark what was examined as under way in one request, within the same write transaction.
+
+    ``payloads`` are the profiles that the destination will hold: customer_id, target, sealed.
+    """
+    stores.write_many(
+        connection,
+        LEDGER,
+        ("customer_id", "pending", "revision", "attempt"),
+        [(one.customer_id, one.target, one.revision, one.attempt) for one in claims],
+        {
+            "destination": batch.destination,
+            "facet": batch.facet,
+            "state": SENT,
+            "operation": str(batch.operation),
+            "batch_id": batch.batch_id,
+        },
     )
-    rows = []
-    for one in claims:
-        row, change = known.get(one.change.customer_id), one.change
-        again = row is not None and row.pending == change.target and row.state in (SENT, REJECTED)
-        rows.append(
-            (
-                batch.destination,
-                batch.facet,
-                change.customer_id,
-                SENT,
-                change.operation,
-                change.target,
-                change.payload,
-                one.revision,
-                row.attempt + 1 if again else 1,
-                batch.batch_id,
-            )
-        )
-    stores.write_many(connection, LEDGER, _WRITTEN, rows)
+    stores.write_many(
+        connection, PAYLOADS, ("customer_id", "target", "sealed"), payloads, {"destination": batch.destination}
+    )
     stores.upsert(connection, BATCHES, [{**batch.__dict__, "operation": str(batch.operation), "run_id": run_id}])
 
 
@@ -217,10 +209,14 @@ def settle(
         values = {
             "state": ACCEPTED,
             "acknowledged": None if batch.operation in REMOVALS else LEDGER.c.pending,
-            "payload": LEDGER.c.pending_payload,
             **_NOTHING_PENDING,
         }
+        changed: dict[str, str] = {}
+        if batch.facet == PROFILE:
+            query = sa.select(LEDGER.c.customer_id, LEDGER.c.pending).where(ours, LEDGER.c.revision > 1)
+            changed = dict(connection.execute(query).all())
         accepted = connection.execute(sa.update(LEDGER).where(ours).values(**values)).rowcount
+        _forget_payloads(connection, batch.destination, changed, but_these=True)
         _keep_vendor_ids(connection, batch.destination, results.vendor_ids)
     if accepted:
         counts[ACCEPTED] = accepted
@@ -230,12 +226,22 @@ def settle(
 
 _NOTHING_PENDING = {
     "pending": None,
-    "pending_payload": None,
     "attempt": 0,
     "error_code": None,
     "error_message": None,
 }
-_NOTHING_HELD = {"state": ACCEPTED, "acknowledged": None, "payload": None, "vendor_id": None, **_NOTHING_PENDING}
+_NOTHING_HELD = {"state": ACCEPTED, "acknowledged": None, "vendor_id": None, **_NOTHING_PENDING}
+
+
+def _forget_payloads(
+    connection: sa.Connection, destination: str, targets: Mapping[str, str], *, but_these: bool = False
+) -> None:
+    """Delete these people's profiles; ``but_these`` keeps the one of each person's target."""
+    for chunk in stores.chunks(targets):
+        theirs = sa.and_(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id.in_(chunk))
+        if but_these:
+            theirs = sa.and_(theirs, PAYLOADS.c.target.not_in([targets[one] for one in chunk]))
+        connection.execute(sa.delete(PAYLOADS).where(theirs))
 
 
 def _settle_people(
@@ -253,6 +259,8 @@ def _settle_people(
             connection.execute(sa.update(LEDGER).where(theirs, LEDGER.c.facet != CONSENT).values(**_NOTHING_HELD))
         elif batch.operation is Operation.ERASE:
             connection.execute(sa.delete(LEDGER).where(theirs))
+    if batch.operation in REMOVALS:
+        _forget_payloads(connection, batch.destination, targets)
     if batch.operation is Operation.ERASE and receipt is not None:
         rows = [(batch.destination, *receipt(one)) for one in targets]
         stores.write_many(connection, ERASURES, ("destination", "subject_hash", "receipt_hash"), rows)
@@ -271,8 +279,12 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
         sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new, **settled)
     )
     connection.execute(sa.delete(LEDGER).where(theirs))
+    profiles = sa.and_(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == old)
     if PROFILE in facets:  # the vendor made one of two profiles: what of which, only sending it again tells
+        connection.execute(sa.delete(PAYLOADS).where(profiles))
         plan_again(connection, destination, [new])
+    else:
+        connection.execute(sa.update(PAYLOADS).where(profiles).values(customer_id=new))
 
 
 def _reject(connection: sa.Connection, batch: Batch, customer_id: str, error: RowError) -> bool:
@@ -332,14 +344,17 @@ def note_suppressed(connection: sa.Connection, destination: str, people: Mapping
     People whom the ledger does not know get a row too, or nobody would lift the suppression there after a
     new opt-in.
     """
-    known = _known(connection, destination, CONSENT, sorted(people))
+    if not people:
+        return
+    wanted = [Change(one, Operation.SUPPRESS, 0, reason) for one, reason in sorted(people.items())]
+    known = _known(connection, destination, CONSENT, wanted)
     rows = [
-        (destination, CONSENT, one, reason, ACCEPTED, known[one].revision + 1 if one in known else 0, 0, None)
-        for one, reason in sorted(people.items())
+        (one, reason, known[one].revision + 1 if one in known else 0)
+        for one, _, _, reason in wanted
         if one not in known or is_granted(known[one].acknowledged) or known[one].state != ACCEPTED
     ]
-    columns = ("destination", "facet", "customer_id", "acknowledged", "state", "revision", "attempt", "pending")
-    stores.write_many(connection, LEDGER, columns, rows)
+    same = {"destination": destination, "facet": CONSENT, "state": ACCEPTED, "attempt": 0, "pending": None}
+    stores.write_many(connection, LEDGER, ("customer_id", "acknowledged", "revision"), rows, same)
 
 
 def is_granted(acknowledged: str | None) -> bool:
@@ -358,7 +373,7 @@ def plan_again(
     """Send rows again though nothing changed; returns how many. ``is_gone``: the destination holds nothing there."""
     values: dict[str, object] = {"state": PLANNED, **_NOTHING_PENDING, "revision": LEDGER.c.revision + 1}
     if is_gone:
-        values |= {"acknowledged": None, "payload": None}
+        values["acknowledged"] = None
     count = 0
     for chunk in stores.chunks(customer_ids):
         found = connection.execute(
@@ -407,15 +422,9 @@ def queued(connection: sa.Connection, destination: str) -> list[Batch]:
 
 
 def rows_of_batch(connection: sa.Connection, batch: Batch) -> list[sa.Row]:
-    """The rows that are under way in a request: customer_id, pending, pending_payload, revision, vendor_id."""
+    """The rows under way in a request, in the order of their ids: customer_id, pending, revision, vendor_id."""
     query = (
-        sa.select(
-            LEDGER.c.customer_id,
-            LEDGER.c.pending,
-            LEDGER.c.pending_payload,
-            LEDGER.c.revision,
-            LEDGER.c.vendor_id,
-        )
+        sa.select(LEDGER.c.customer_id, LEDGER.c.pending, LEDGER.c.revision, LEDGER.c.vendor_id)
         .where(*_span(batch), LEDGER.c.batch_id == batch.batch_id, LEDGER.c.state == SENT)
         .order_by(LEDGER.c.customer_id)
     )
@@ -436,15 +445,26 @@ def vendor_ids(connection: sa.Connection, destination: str, customer_ids: Iterab
     return found
 
 
-def payloads(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, bytes]:
-    """The acknowledged profiles of these people, sealed, where there is one and no later answer was lost."""
+def payloads(connection: sa.Connection, destination: str, targets: Mapping[str, str]) -> dict[str, bytes]:
+    """The profiles of these people (customer id -> target), sealed, where there is one."""
     found: dict[str, bytes] = {}
+    for chunk in stores.chunks(targets):
+        query = sa.select(PAYLOADS.c.customer_id, PAYLOADS.c.target, PAYLOADS.c.sealed).where(
+            PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id.in_(chunk)
+        )
+        found.update((one, sealed) for one, target, sealed in connection.execute(query) if target == targets[one])
+    return found
+
+
+def certain(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, str]:
+    """The targets that the destination holds of these people for sure: acknowledged, and no later answer lost."""
+    found: dict[str, str] = {}
     for chunk in stores.chunks(customer_ids):
-        query = sa.select(LEDGER.c.customer_id, LEDGER.c.payload).where(
+        query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged).where(
             LEDGER.c.destination == destination,
             LEDGER.c.facet == PROFILE,
             LEDGER.c.customer_id.in_(chunk),
-            LEDGER.c.payload.is_not(None),
+            LEDGER.c.acknowledged.is_not(None),
             LEDGER.c.state != SENT,
         )
         found.update(connection.execute(query).all())
@@ -476,23 +496,21 @@ def rows_of(connection: sa.Connection, destination: str, customer_ids: Iterable[
     return found
 
 
-def held(connection: sa.Connection, destination: str, facet: str) -> sa.Result:
-    """Every person of a facet, streamed: customer_id, acknowledged, revision."""
-    query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged, LEDGER.c.revision).where(
+def held(destination: str, facet: str) -> sa.Select:
+    """The query for every person of a facet: customer_id, acknowledged, revision."""
+    return sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged, LEDGER.c.revision).where(
         LEDGER.c.destination == destination, LEDGER.c.facet == facet
     )
-    return connection.execute(query, execution_options={"yield_per": 50_000})
 
 
-def unsettled(connection: sa.Connection, destination: str, facet: str) -> sa.Result:
-    """The rows of a facet that are not simply accepted: customer_id, state, operation, pending, is_queued."""
+def unsettled(destination: str, facet: str) -> sa.Select:
+    """The query for what of a facet is not simply accepted: customer_id, state, operation, pending, is_queued."""
     is_queued = sa.func.coalesce(BATCHES.c.state == QUEUED, sa.false())
-    query = (
+    return (
         sa.select(LEDGER.c.customer_id, LEDGER.c.state, LEDGER.c.operation, LEDGER.c.pending, is_queued)
         .select_from(LEDGER.outerjoin(BATCHES, BATCHES.c.batch_id == LEDGER.c.batch_id))
         .where(LEDGER.c.destination == destination, LEDGER.c.facet == facet, LEDGER.c.state != ACCEPTED)
     )
-    return connection.execute(query, execution_options={"yield_per": 50_000})
 
 
 def facets(connection: sa.Connection, destination: str) -> list[str]:
@@ -538,28 +556,22 @@ def summary(stores_url: str, *, destination: str) -> dict[str, object]:
         }
 
 
-def _known(
-    connection: sa.Connection,
-    destination: str,
-    facet: str,
-    customer_ids: Sequence[str],
-    with_payloads: bool = False,
-) -> dict[str, sa.Row]:
-    columns = (*_KNOWN, LEDGER.c.payload, LEDGER.c.pending_payload) if with_payloads else _KNOWN
+def _known(connection: sa.Connection, destination: str, facet: str, changes: Sequence[Change]) -> dict[str, sa.Row]:
+    """The rows of these people, who are in the order of their ids; one look where there are none at all."""
+    mine = sa.and_(LEDGER.c.destination == destination, LEDGER.c.facet == facet)
+    span = LEDGER.c.customer_id.between(changes[0].customer_id, changes[-1].customer_id)
+    if connection.execute(sa.select(LEDGER.c.customer_id).where(mine, span).limit(1)).first() is None:
+        return {}
     found: dict[str, sa.Row] = {}
-    for chunk in stores.chunks(customer_ids):
-        query = sa.select(*columns).where(
-            LEDGER.c.destination == destination, LEDGER.c.facet == facet, LEDGER.c.customer_id.in_(chunk)
-        )
+    for chunk in stores.chunks(one.customer_id for one in changes):
+        query = sa.select(*_KNOWN).where(mine, LEDGER.c.customer_id.in_(chunk))
         found.update((row.customer_id, row) for row in connection.execute(query))
     return found
 
 
-def _claim(change: Change, row: sa.Row, revision: int, with_payloads: bool) -> Claim:
-    if not with_payloads:
-        return Claim(change, revision, vendor_id=row.vendor_id)
-    pending = row.pending_payload if row.state == SENT else None
-    return Claim(change, revision, row.payload, pending, row.vendor_id)
+def _claim(row: sa.Row, target: str, revision: int, attempt: int) -> Claim:
+    pending = row.pending if row.state == SENT else None
+    return Claim(row.customer_id, target, revision, attempt, row.acknowledged, pending, row.vendor_id)
 
 
 def _queued(connection: sa.Connection, batch_ids: Iterable[str]) -> set[str]:

@@ -260,7 +260,9 @@ def _named(
     import pyarrow as pa
 
     with stores.reading(engine) as connection:
-        before = ledger.payloads(connection, destination.name, customer_ids)
+        before = ledger.payloads(
+            connection, destination.name, ledger.certain(connection, destination.name, customer_ids)
+        )
     asked = duck.cursor()
     asked.register("asked", pa.table({"customer_id": list(before)}))
     wanted = asked.execute(f"""

@@ -9,7 +9,7 @@ therefore still holds when it commits, which is what lets a batch ask suppressio
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
@@ -82,18 +82,28 @@ LEDGER = sa.Table(
     sa.Column("customer_id", BYTEWISE, primary_key=True),
     # What the destination acknowledged: a keyed hash of the profile, a state of consent, "member"; null for nothing.
     sa.Column("acknowledged", sa.String(64)),
-    sa.Column("payload", sa.LargeBinary),  # the profile itself, sealed
     sa.Column("vendor_id", sa.String(128)),
     # The last change that was begun.
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("operation", sa.String(16)),
     sa.Column("pending", sa.String(64)),
-    sa.Column("pending_payload", sa.LargeBinary),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("batch_id", sa.String(64)),
     sa.Column("error_code", sa.String(200)),
     sa.Column("error_message", sa.String(200)),
+    sqlite_with_rowid=False,
+)
+
+# The profiles behind the ledger's hashes, acknowledged and pending ones, sealed; apart from it, so that a plan does
+# not read them.
+PAYLOADS = sa.Table(
+    "payloads",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("customer_id", BYTEWISE, primary_key=True),
+    sa.Column("target", sa.String(64), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -218,24 +228,50 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, 
 
 
 def write_many(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    same: Mapping[str, Any] | None = None,
 ) -> None:
     """Insert many rows of plain values, or replace the given columns of those that are there.
 
-    Several rows go in one statement: on SQLite that takes half the time of one statement a row.
+    ``same`` are columns with one value for all rows. Several rows go in one statement: on SQLite that takes half
+    the time of one statement a row.
     """
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    same = dict(same or {})
+    names = [*same, *columns]
     keys = [column.name for column in table.primary_key]
-    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    casts = [
+        f"cast({value} as {table.c[name].type.compile(connection.dialect).split(' COLLATE ')[0]})"
+        for name, value in [
+            *((name, mark) for name in same),
+            *((name, f"column{place}") for place, name in enumerate(columns, 1)),
+        ]
+    ]
     one = f"({', '.join([mark] * len(columns))})"
     size = max(1, MANY_PARAMETERS // len(columns))
+    constants = tuple(same.values())
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
         connection.exec_driver_sql(
-            f"insert into {table.name} ({', '.join(columns)}) values {', '.join([one] * len(some))}"
-            f" on conflict ({', '.join(keys)}) do update set {changed}",
-            tuple(chain.from_iterable(some)),
+            f"insert into {table.name} ({', '.join(names)}) select {', '.join(casts)}"
+            f" from (values {', '.join([one] * len(some))}) as given where true"
+            f" on conflict ({', '.join(keys)}) do {f'update set {changed}' if changed else 'nothing'}",
+            (*constants, *chain.from_iterable(some)),
         )
+
+
+def fetched(connection: sa.Connection, query: sa.Select, size: int = 50_000) -> Iterator[Sequence[Sequence[Any]]]:
+    """A query's rows in slices, streamed; on SQLite as the driver gives them, in half the time for many rows."""
+    if connection.dialect.name == "sqlite":
+        cursor = connection.execute(query).cursor
+        while rows := cursor.fetchmany(size):
+            yield rows
+    else:
+        yield from connection.execute(query, execution_options={"yield_per": size}).partitions()
 
 
 def chunks(values: Iterable[str], size: int = PARAMETERS) -> Iterator[list[str]]:

@@ -167,10 +167,9 @@ def since(connection: sa.Connection, change: int) -> dict[str, str]:
     return dict(connection.execute(query).all())
 
 
-def in_force(connection: sa.Connection) -> sa.Result:
-    """Every hash that is suppressed at this moment with its reason, streamed."""
-    query = sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(SUPPRESSIONS.c.lifted_at.is_(None))
-    return connection.execute(query, execution_options={"yield_per": 50_000})
+def in_force() -> sa.Select:
+    """The query for every hash that is suppressed at this moment, with its reason."""
+    return sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(SUPPRESSIONS.c.lifted_at.is_(None))
 
 
 def is_empty(connection: sa.Connection) -> bool:

@@ -89,12 +89,18 @@ class Destination(Block):
     @field_validator("module")
     @classmethod
     def is_there(cls, value: str) -> str:
-        """A module beside this one, or a dotted path of somebody else's."""
-        if "." in value:
-            if find_spec(value) is None:
-                raise ValueError(f"expected a module that can be imported, found {value!r}")
-        elif not (Path(__file__).parent / f"{value}.py").exists():
-            raise ValueError(f"unknown module {value!r}; {nearest(value, _modules())}")
+        """A module beside this one, or somebody else's that can be imported."""
+        if value in _modules():
+            return value
+        try:
+            found = find_spec(value)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise ValueError(
+                f"expected a module beside {FILE.name} or one that can be imported, found {value!r}; "
+                f"{nearest(value.rsplit('.', 1)[-1], _modules())}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -162,7 +168,7 @@ class Destination(Block):
 
     def loaded(self) -> ModuleType:
         """The destination's module."""
-        return import_module(self.module if "." in self.module else f"{__name__}.{self.module}")
+        return import_module(f"{__name__}.{self.module}" if self.module in _modules() else self.module)
 
     @property
     def shape(self) -> Shape:
@@ -217,6 +223,7 @@ def open_client(where: Destination, connection: Connection) -> AbstractContextMa
     return where.loaded().open_client(connection, where.checked_options())
 
 
+@cache
 def _modules() -> list[str]:
     """The modules beside this one that are destinations."""
     helpers = ("__init__", "connections", "contract", "http", "pace", "spec")
