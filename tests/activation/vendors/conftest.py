@@ -1,0 +1,68 @@
+"""Fixtures of the vendors' tests: a clock that nobody waits for, and the vendors' specifications."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from letterpress.activation.destinations import http as destinations_http
+from letterpress.activation.destinations import pace
+
+
+class Clock:
+    """Time that passes only where somebody waits; called, it is a stand-in's ``clock``.
+
+    A thread waits from the instant that it last saw: two threads that wait for the same instant meet there, and do
+    not add up. ``pauses`` are all the waits that were made, in seconds.
+    """
+
+    def __init__(self, start: float):
+        self._instant, self._lock, self._seen = start, threading.Lock(), threading.local()
+        self.start, self.pauses = start, []
+
+    def now(self) -> float:
+        with self._lock:
+            self._seen.instant = self._instant
+            return self._instant
+
+    def pause(self, seconds: float) -> None:
+        with self._lock:
+            self.pauses.append(seconds)
+            self._instant = max(self._instant, getattr(self._seen, "instant", self._instant) + seconds)
+
+    def elapsed(self) -> float:
+        """Seconds since the test began."""
+        return self.now() - self.start
+
+    __call__ = now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of this test: give it to the stand-in as ``clock=``, too."""
+    return Clock(start=float(int(time.time())))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """In place of the one for all tests of activation: every client's clock and sleep are this test's own."""
+    monkeypatch.setattr(pace, "now", clock.now)
+    monkeypatch.setattr(pace, "pause", clock.pause)
+    monkeypatch.setattr(destinations_http, "pause", clock.pause)  # it has the name from pace
+    return clock.pauses
+
+
+@pytest.fixture(scope="session")
+def specifications(repository: Path) -> Path:
+    """The folder of the vendors' specifications beside the checkout."""
+    folder = repository.parent / "shared" / "specs"
+    if not folder.is_dir():
+        pytest.skip("../shared/specs: the vendors' specifications are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(params=["alone", "held to the specification"])
+def held_to(request: pytest.FixtureRequest) -> Path | None:
+    """``specifications=`` of a stand-in: its own checks have to do without, and its answers have to fit."""
+    return None if request.param == "alone" else request.getfixturevalue("specifications")
