@@ -205,8 +205,12 @@ class DestinationError(Exception):
 
 
 class BatchRefused(Exception):
-    """A request that was refused as a whole for its content: the vendor's code and message, without a value."""
+    """A request that was refused as a whole for its content: the vendor's code and message, without a value.
 
-    def __init__(self, code: str, message: str = ""):
+    ``errors`` are the people whom the refusal names, by customer id, where it names any: without them the rest may
+    be sent again. Where it names nobody, halving finds who is at fault.
+    """
+
+    def __init__(self, code: str, message: str = "", errors: Mapping[str, RowError] | None = None):
         super().__init__(f"{code}: {message}" if message else code)
-        self.code, self.message = code, message
+        self.code, self.message, self.errors = code, message, dict(errors or {})
