@@ -41,11 +41,14 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int, variable: str) -> socket.socket:
     """A listening socket (port 0: any free one); raises :class:`PortTaken` naming the variable to set."""
     try:
-        return socket.create_server((host, port), backlog=256)
+        listening = socket.create_server((host, port), backlog=256)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise PortTaken(host, port, variable) from error
         raise
+    # Connections inherit it. asyncio sets it only where a socket names its protocol, and answers then wait 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def _serve(app: EspApp, http: socket.socket, smtp: socket.socket, server: uvicorn.Server) -> None:
