@@ -17,6 +17,7 @@ from letterpress.activation.destinations.pace import Pace
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Endpoint
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes whole addresses, and people stand in their queries
 
 ATTEMPTS = 8
 LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it ends the run, which goes on at the next schedule
