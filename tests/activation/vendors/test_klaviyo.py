@@ -120,13 +120,14 @@ def test_errors_come_back_by_person_in_whatever_order_the_rows_are(line, clock):
 
 def test_an_error_that_repeats_no_profile_is_of_who_was_sent_at_its_place():
     rows = [person(1), person(2)]
-    people = {"C1", "C2"}
-    error = {"code": "invalid", "title": "Invalid input.", "detail": "no", "original_payload": None}
+    by_id = {row.customer_id: row for row in rows}
+    error = {"code": "invalid", "title": "Invalid input.", "detail": "no person2", "original_payload": None}
     pointer = {"pointer": "/data/attributes/profiles/data/1/attributes/email"}
-    assert import_error({**error, "source": pointer}, people, rows)[0] == "C2"
-    assert import_error({**error, "source": {"pointer": "/data"}}, people, rows)[0] is None
+    assert import_error({**error, "source": pointer}, by_id, rows)[0] is rows[1]
+    row, told = import_error({**error, "source": {"pointer": "/data"}}, by_id, rows)
+    assert (row, told.message) == (None, "Invalid input. (/data)")  # the detail may be anybody's
     flat = {**error, "source": pointer, "original_payload": {"external_id": "C1"}}
-    assert import_error(flat, people, rows)[0] == "C1"
+    assert import_error(flat, by_id, rows)[0] is rows[0]
 
 
 def test_an_error_of_nobody_is_for_halving_to_find(line, clock):
@@ -135,7 +136,7 @@ def test_an_error_of_nobody_is_for_halving_to_find(line, clock):
     line.profile(1)
     (error,) = line.app.jobs.jobs[job.job_id]["errors"]
     error |= {"original_payload": None, "source": {"pointer": "/data"}}
-    with pytest.raises(BatchRefused, match="invalid: Invalid email address: …"):
+    with pytest.raises(BatchRefused, match="invalid: Invalid input"):
         line.client.results(Operation.UPSERT, job.job_id, [person(1), person(2)])
     line.app.jobs.jobs[job.job_id]["errors"].clear()
     with pytest.raises(BatchRefused, match="unexplained: expected an error for each failed profile, found 1 without"):

@@ -12,11 +12,10 @@ from pydantic import Field
 from letterpress.activation.configuration import Block
 from letterpress.activation.destinations.answers.klaviyo import (
     explain,
-    first_of,
     held,
     import_error,
     next_cursor,
-    pointed_at,
+    refusal,
     suppression_events,
     timestamp,
 )
@@ -191,14 +190,18 @@ class Klaviyo:
         return [held(profile, paths) for profile in self._lookup([row.customer_id for row in rows]).values()]
 
     def _upsert(self, rows: Sequence[Row]) -> Results | Job:
-        body = b",".join([row.payload for row in rows]).join(_IMPORT)
+        profiles = [row.payload or b"" for row in rows]
+        profiles[0] = _IMPORT[0] + profiles[0]  # before the others are joined: five megabytes are copied once
+        profiles[-1] += _IMPORT[1]
+        body = b",".join(profiles)
         if b":null" in body:
             emptied = [row for row in rows if b":null" in (row.payload or b"")]
             errors, vendor_ids = self._clear(emptied)
             if len(emptied) == len(rows):
                 return Results(errors, vendor_ids)
             if errors:
-                raise BatchRefused(*first_of(errors), errors=errors)
+                first = next(iter(errors.values()))
+                raise BatchRefused(first.code, first.message, errors)
         return Job(self._post(Operation.UPSERT, "/api/profile-bulk-import-jobs", body, rows)["data"]["id"])
 
     def _clear(self, rows: Sequence[Row]) -> tuple[dict[str, RowError], dict[str, str]]:
@@ -207,21 +210,21 @@ class Klaviyo:
         for row in rows:
             body = b'{"data":' + (row.payload or b"") + b"}"
             try:
-                vendor_ids[row.customer_id] = self._api.post("clear", "/api/profile-import", body)["data"]["id"]
+                vendor_ids[row.customer_id] = self._post("clear", "/api/profile-import", body, [row])["data"]["id"]
             except BatchRefused as refused:
-                errors[row.customer_id] = RowError(refused.code, refused.message)
+                errors |= refused.errors
         return errors, vendor_ids
 
     def _import_results(self, job_id: str, rows: Sequence[Row], job: Mapping) -> Results:
         """Who was not imported. Where an error names nobody, halving finds out whose it is."""
         errors: dict[str, RowError] = {}
-        people = {row.customer_id for row in rows}
+        by_id = {row.customer_id: row for row in rows}
         path = f"/api/profile-bulk-import-jobs/{job_id}/import-errors"
         for found in self._pages("import errors", path, {}):
-            customer_id, error = import_error(found["attributes"], people, rows)
-            if customer_id is None:
+            row, error = import_error(found["attributes"], by_id, rows)
+            if row is None:
                 raise BatchRefused(error.code, error.message)
-            errors[customer_id] = error
+            errors[row.customer_id] = error
         missing = (job.get("failed_count") or 0) - len(errors)
         if missing > 0:
             raise BatchRefused("unexplained", f"expected an error for each failed profile, found {missing} without")
@@ -325,23 +328,24 @@ class Klaviyo:
             try:
                 if surviving is None:
                     profile = {"type": "profile", "id": former, "attributes": {"external_id": row.moves_to}}
-                    self._api.post(Operation.MOVE, f"/api/profiles/{former}", {"data": profile}, method="PATCH")
+                    self._post(Operation.MOVE, f"/api/profiles/{former}", {"data": profile}, [row], method="PATCH")
                 else:
                     sources = {"profiles": {"data": [{"type": "profile", "id": former}]}}
                     merge = {"type": "profile-merge", "id": surviving, "relationships": sources}
-                    self._api.post("merge", "/api/profile-merge", {"data": merge})
+                    self._post("merge", "/api/profile-merge", {"data": merge}, [row])
                 vendor_ids[row.customer_id] = surviving or former
             except BatchRefused as refused:
-                errors[row.customer_id] = RowError(refused.code, refused.message)
+                errors |= refused.errors
         return Results(errors, vendor_ids)
 
-    def _post(self, endpoint: str, path: str, body: bytes | Mapping, rows: Sequence[Row]) -> dict:
-        """The answer to a request of several people; a refusal names those that it points at."""
-        response = self._api.request(endpoint, "POST", path, body=body, expected=CONTENT)
-        if response.is_success:
-            return orjson.loads(response.content) if response.content else {}
-        code, message = explain(response)
-        raise BatchRefused(code, message, pointed_at(response, rows))
+    def _post(
+        self, endpoint: str, path: str, body: bytes | Mapping, rows: Sequence[Row], *, method: str = "POST"
+    ) -> dict:
+        """The answer to a request; a refusal names the people that it points at."""
+        response = self._api.request(endpoint, method, path, body=body, expected=CONTENT)
+        if not response.is_success:
+            raise refusal(response, rows)
+        return orjson.loads(response.content) if response.content else {}
 
     def _ids(self, customer_ids: Sequence[str]) -> dict[str, str]:
         return {customer_id: profile["id"] for customer_id, profile in self._lookup(customer_ids).items()}

@@ -199,9 +199,8 @@ class Klaviyo(Account):
     @route("PATCH", "/api/profiles/{id}", limits=FAST)
     def update(self, call: Call) -> Answer:
         """Change a profile: null empties, what is not named stays."""
-        profile = self._profile_of(call.path["id"])
         data = bodies.check(call.body, bodies.PROFILE_UPDATE)
-        if data["id"] != profile["id"]:
+        if data["id"] != self._profile_of(call.path["id"])["id"]:
             bodies.refuse([("/data/id", "The id does not match the address.")])
         return views.one(call, views.profile(call, self._upserted(call, data)[0]))
 
@@ -262,8 +261,8 @@ class Klaviyo(Account):
         return views.resource(call, job["kind"], job["id"], self.jobs.attributes(job))
 
     def _relate(self, call: Call, *, is_member: bool) -> Answer:
-        list_id = self._list(call.path["id"])["id"]
         ids = [one["id"] for one in bodies.check(call.body, bodies.MEMBERS)]
+        list_id = self._list(call.path["id"])["id"]
         for profile_id in ids:
             self._profile_of(profile_id)
         self.people.relate(ids, list_id, is_member=is_member)

@@ -63,7 +63,7 @@ def page(call: Call, items: list[Any], *, size: int = 20, most: int = 100) -> tu
     begin = _position(call.query.get("page[cursor]"))
     links = {"self": link(call, call.url, call.query)}
     if begin + size < len(items):
-        cursor = base64.urlsafe_b64encode(f"next:{begin + size}".encode()).decode()
+        cursor = base64.urlsafe_b64encode(f"next:{begin + size}".encode()).decode().rstrip("=")
         links["next"] = link(call, call.url, {**call.query, "page[cursor]": cursor})
     return items[begin : begin + size], links
 
@@ -144,7 +144,7 @@ def _position(cursor: str | None) -> int:
     if cursor is None:
         return 0
     try:
-        found = re.fullmatch(r"next:(\d{1,9})", base64.urlsafe_b64decode(cursor).decode())
+        found = re.fullmatch(r"next:(\d{1,9})", base64.urlsafe_b64decode(cursor + "==").decode())
     except (binascii.Error, ValueError):
         found = None
     if found is None:

@@ -1,7 +1,7 @@
 """What Klaviyo's answers mean: whose errors, whose suppressions, what a profile holds, where the next page begins."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from letterpress.activation.destinations.http import masked, no_explanation
-from letterpress.activation.destinations.spec import Held, Row, RowError, SuppressionEvent
+from letterpress.activation.destinations.spec import BatchRefused, Held, Row, RowError, SuppressionEvent
 
 REASONS = {
     "UNSUBSCRIBE": "unsubscribed",
@@ -25,25 +25,33 @@ _POSITION = re.compile(r"/data/attributes/profiles/data/(\d+)(?:/|$)")
 
 
 def explain(response: httpx.Response) -> tuple[str, str]:
-    """Code and message of a refusal, without personal data."""
+    """Code and message of a refusal; what is missing where a key may not do something."""
     errors = _errors(response)
     if not errors:
         return no_explanation(response)
-    error = _row_error(errors[0])
-    return error.code, error.message
+    error = errors[0]
+    if response.status_code in (401, 403):
+        return _code(error), masked(str(error.get("detail") or ""))
+    return _code(error), _without_detail(error)
 
 
-def pointed_at(response: httpx.Response, rows: Sequence[Row]) -> dict[str, RowError]:
-    """The people of a request that its refusal points at, by their position in it."""
-    found: dict[str, RowError] = {}
+def refusal(response: httpx.Response, rows: Sequence[Row]) -> BatchRefused:
+    """The refusal of a request, with the people whom it points at by their position; one of one person is theirs."""
+    named: dict[str, RowError] = {}
     for error in _errors(response):
-        row = _row_at((error.get("source") or {}).get("pointer"), rows)
+        row = rows[0] if len(rows) == 1 else _row_at(_pointer(error), rows)
         if row is not None:
-            found.setdefault(row.customer_id, _row_error(error))
-    return found
+            named.setdefault(row.customer_id, _row_error(error, row))
+    unnamed = RowError(*explain(response))
+    if len(rows) == 1 and not named:
+        named[rows[0].customer_id] = unnamed
+    first = next(iter(named.values()), unnamed)
+    return BatchRefused(first.code, first.message, named)
 
 
-def import_error(error: Mapping[str, Any], people: Collection[str], rows: Sequence[Row]) -> tuple[str | None, RowError]:
+def import_error(
+    error: Mapping[str, Any], by_id: Mapping[str, Row], rows: Sequence[Row]
+) -> tuple[Row | None, RowError]:
     """Whose error it is, and the error.
 
     Klaviyo repeats the profile: its external_id is the person, in whatever order the rows come here. Where it
@@ -51,17 +59,8 @@ def import_error(error: Mapping[str, Any], people: Collection[str], rows: Sequen
     """
     payload = error.get("original_payload") or {}
     attributes = payload.get("attributes") if isinstance(payload.get("attributes"), dict) else payload
-    customer_id = attributes.get("external_id")
-    if customer_id not in people:
-        row = _row_at((error.get("source") or {}).get("pointer"), rows)
-        customer_id = row.customer_id if row else None
-    return customer_id, _row_error(error)
-
-
-def first_of(errors: Mapping[str, RowError]) -> tuple[str, str]:
-    """Code and message of the first of several."""
-    error = next(iter(errors.values()))
-    return error.code, error.message
+    row = by_id.get(attributes.get("external_id")) or _row_at(_pointer(error), rows)
+    return row, _row_error(error, row, attributes)
 
 
 def suppression_events(profile: Mapping[str, Any]) -> list[SuppressionEvent]:
@@ -130,9 +129,37 @@ def _row_at(pointer: str | None, rows: Sequence[Row]) -> Row | None:
     return rows[position] if position < len(rows) else None
 
 
-def _row_error(error: Mapping[str, Any]) -> RowError:
-    message = error.get("detail") or error.get("title") or ""
-    return RowError(masked(str(error.get("code") or "unknown")), masked(str(message)))
+def _row_error(error: Mapping[str, Any], row: Row | None, repeated: Any = None) -> RowError:
+    """An error without the values of whoever it is about: Klaviyo quotes what it does not like."""
+    if row is None:
+        return RowError(_code(error), _without_detail(error))
+    sent = orjson.loads(row.payload)["attributes"] if row.payload else None
+    message = str(error.get("detail") or error.get("title") or "")
+    for value in sorted(_texts([row.email, sent, repeated]), key=len, reverse=True):
+        message = message.replace(value, "…")
+    return RowError(_code(error), masked(message))
+
+
+def _texts(node: Any) -> set[str]:
+    """All texts of a JSON value that may be quoted."""
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, list):
+        return set().union(*map(_texts, node))
+    return {node} if isinstance(node, str) and len(node) > 1 else set()
+
+
+def _without_detail(error: Mapping[str, Any]) -> str:
+    """What is wrong, and where: the detail may quote somebody's data."""
+    return f"{masked(str(error.get('title') or ''))} ({_pointer(error) or 'the request'})"
+
+
+def _code(error: Mapping[str, Any]) -> str:
+    return masked(str(error.get("code") or "unknown"))
+
+
+def _pointer(error: Mapping[str, Any]) -> str | None:
+    return (error.get("source") or {}).get("pointer")
 
 
 def _errors(response: httpx.Response) -> list[dict]:
