@@ -2,6 +2,7 @@
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -252,6 +253,25 @@ def test_the_real_limits_are_kept_and_used(clock, operation):
     statuses = {status for _, _, status in line.app.calls}
     assert 429 not in statuses
     assert took <= 1.1 * pace.least_seconds(count, limits)
+
+
+def test_several_threads_keep_to_one_limit(clock):
+    endpoint = klaviyo.ENDPOINTS[Operation.JOIN]
+    count = 2 * endpoint.limits[1].requests
+    with connected(clock, job_seconds=0.0) as line:
+        list_id = line.app.add_list("Champions")
+        line.send(Operation.UPSERT, [person(1)])
+        row = Row("C1", vendor_id=line.profile(1)["id"])
+        clock.advance(120)
+
+        def join(_: int) -> None:
+            assert line.client.send(Operation.JOIN, [row], key="k", list_id=list_id).errors == {}
+
+        with ThreadPoolExecutor(endpoint.in_flight) as threads:
+            list(threads.map(join, range(count)))
+    statuses = [status for method, _, status in line.app.calls if method == "POST"]
+    assert statuses.count(204) == count
+    assert 429 not in statuses
 
 
 def test_polling_keeps_to_the_limits_too(clock):
