@@ -20,7 +20,7 @@ from letterpress.activation.destinations.answers.klaviyo import (
     timestamp,
 )
 from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.http import JsonApi, chunked
+from letterpress.activation.destinations.http import REFUSED, JsonApi, chunked
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,
@@ -38,7 +38,6 @@ from letterpress.activation.destinations.spec import (
 
 REVISION = "2026-07-15"
 PAGE = 100  # the largest page of profiles and of import errors, and the most values that one filter takes here
-CONTENT = (400, 409, 413, 422)  # the content is refused, and the answer says whose
 WILL = ("consent_withdrawn", "unsubscribed", "complained")  # the person's own decision, not a dead mailbox
 
 _TEXTS = ("first_name", "last_name", "phone_number", "organization", "title", "image", "locale")
@@ -342,7 +341,7 @@ class Klaviyo:
         self, endpoint: str, path: str, body: bytes | Mapping, rows: Sequence[Row], *, method: str = "POST"
     ) -> dict:
         """The answer to a request; a refusal names the people that it points at."""
-        response = self._api.request(endpoint, method, path, body=body, expected=CONTENT)
+        response = self._api.request(endpoint, method, path, body=body, expected=REFUSED)
         if not response.is_success:
             raise refusal(response, rows)
         return orjson.loads(response.content) if response.content else {}
