@@ -1,0 +1,1 @@
+"""The parts of Salesforce Marketing Cloud: signing requests, reading data extensions, explaining refusals."""
