@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drop_folder import empty, files
 from drop_process import write
 from sftp_server import LOGIN, SECRET, running
-from test_files import empty, files
 
 from letterpress.activation.destinations.spec import Operation
 

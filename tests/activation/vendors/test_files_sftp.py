@@ -8,8 +8,8 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from drop_folder import ATTRIBUTES, INBOUND, ROWS, empty, files, list_of, person
 from sftp_server import LOGIN, SECRET, SftpServer, running
-from test_files import ATTRIBUTES, INBOUND, ROWS, empty, files, list_of, person
 
 from letterpress.activation.destinations import Connection
 from letterpress.activation.destinations.drop.sftp import ATTEMPTS
