@@ -77,6 +77,7 @@ def make_server(app: StandIn) -> uvicorn.Server:
             app,
             log_level="critical",
             access_log=False,
+            date_header=False,  # the stand-in dates its answers by its own clock
             lifespan="off",
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=1 << 16,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -204,7 +205,7 @@ class StandIn:
                 headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
                 with self._lock:
                     self.calls.append((method, url, fault.status))
-                await _send(send, Answer(fault.status, None, headers), self.content_type)
+                await _send(send, Answer(fault.status, None, headers), self.content_type, self.clock())
                 return
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
         answer = self.answer(method, url, scope["query_string"].decode(), headers, content)
@@ -212,7 +213,7 @@ class StandIn:
             send.__self__.transport.abort()  # uvicorn's request cycle: executed, and nobody hears of it
             await asyncio.sleep(0.01)  # let uvicorn notice that nobody is there to be answered
             return
-        await _send(send, answer, self.content_type)
+        await _send(send, answer, self.content_type, self.clock())
 
 
 def _content(body: Any) -> bytes:
@@ -228,9 +229,9 @@ async def _read(receive: Any) -> bytes:
             return b"".join(parts)
 
 
-async def _send(send: Any, answer: Answer, content_type: str) -> None:
+async def _send(send: Any, answer: Answer, content_type: str, instant: float) -> None:
     content = b"" if answer.body is None else _content(answer.body)
-    headers = {"content-length": str(len(content)), **answer.headers}
+    headers = {"content-length": str(len(content)), "date": formatdate(instant, usegmt=True), **answer.headers}
     if content:
         headers.setdefault("content-type", content_type)
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
