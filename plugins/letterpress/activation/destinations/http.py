@@ -48,7 +48,9 @@ class JsonApi:
 
     ``endpoints`` are the module's: requests wait for their turn under the limits of the endpoint that they name.
     ``headers`` go with every request, ``auth`` signs them. ``explain`` reads the vendor's code and message from a
-    refusal; both are masked here. ``is_throttled`` recognises an answer that means "too many" beside status 429.
+    refusal; both are masked here. ``is_throttled`` recognises an answer that means "too many" beside status 429;
+    ``patience`` are the seconds to wait after one without a ``Retry-After``, ``left`` how many more requests any
+    answer says may come now: none where it does not say.
 
     Throttling (honouring ``Retry-After``, else growing pauses), 5xx and lost connections are repeated. Whatever
     changes something has to have its effect once however often it is sent: its answer may have been lost.
@@ -64,13 +66,15 @@ class JsonApi:
         auth: httpx.Auth | None = None,
         explain: Callable[[httpx.Response], tuple[str, str]] = no_explanation,
         is_throttled: Callable[[httpx.Response], bool] = lambda response: False,
+        patience: Callable[[httpx.Response], float | None] = lambda response: None,
+        left: Callable[[httpx.Response], int | None] = lambda response: None,
         timeout: float = 30.0,
     ):
         self.name = name
         self.requests = 0
         self._connection, self._endpoints, self._timeout = connection, endpoints, timeout
         self._headers, self._auth = dict(headers or {}), auth
-        self._explain, self._is_throttled = explain, is_throttled
+        self._explain, self._is_throttled, self._patience, self._left = explain, is_throttled, patience, left
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
         shared = {endpoint.shared: endpoint.limits for endpoint in endpoints.values() if endpoint.shared}
@@ -156,10 +160,15 @@ class JsonApi:
                 response = self._opened().request(method, path, **sent)
             except httpx.TransportError as error:
                 raise _Again(error.__class__.__name__) from None
+        left = self._left(response)
+        if left is not None:
+            pace.leave(left)
         if response.status_code in expected:
             return response
         if response.status_code == 429 or response.status_code >= 500 or self._is_throttled(response):
             wait = _retry_after(response)
+            if wait is None:
+                wait = self._patience(response)
             if wait is not None and wait > LONGEST_WAIT:
                 raise DestinationError(
                     f"{self.name}: {method} {path} is limited for {wait:.0f} s, longer than the {LONGEST_WAIT:.0f} s "

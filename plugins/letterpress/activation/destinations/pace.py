@@ -55,6 +55,19 @@ class Pace:
         with self._changed:
             self._held_until = max(self._held_until, now() + seconds)
 
+    def leave(self, left: int) -> None:
+        """The vendor says that no more than ``left`` may come now, which is less where others draw on its limit.
+
+        What is missing counts as answered at this instant, in the longest window: it is free again after a whole one.
+        """
+        if not self._limits:
+            return
+        with self._changed:
+            instant = self._forget()
+            longest = max(self._limits, key=lambda limit: limit.seconds)
+            free = longest.requests - self._under_way - len(self._ends)
+            self._ends.extend([instant] * max(0, free - left))
+
     def _wait(self) -> None:
         while True:
             with self._changed:
@@ -67,10 +80,15 @@ class Pace:
                     continue
             pause(wait)
 
-    def _seconds_to_wait(self) -> float | None:
+    def _forget(self) -> float:
+        """Forget the answers that no window holds any more; returns the instant."""
         instant = now()
         while self._ends and self._ends[0] <= instant - self._longest:
             self._ends.popleft()
+        return instant
+
+    def _seconds_to_wait(self) -> float | None:
+        instant = self._forget()
         wait = max(0.0, self._held_until - instant)
         for limit in self._limits:
             if self._under_way >= limit.requests:
