@@ -1,0 +1,1 @@
+"""The parts of HubSpot's module: records and refusals, properties, consent."""
