@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from letterpress.activation.destinations import http as destinations_http
 from letterpress.activation.destinations import pace
 
 
@@ -54,7 +53,6 @@ def no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """In place of the one for all tests of activation: every client's clock and sleep are this test's own."""
     monkeypatch.setattr(pace, "now", clock.now)
     monkeypatch.setattr(pace, "pause", clock.pause)
-    monkeypatch.setattr(destinations_http, "pause", clock.pause)  # it has the name from pace
     return clock.pauses
 
 

@@ -153,7 +153,8 @@ class JsonApi:
     def _once(
         self, method: str, path: str, endpoint: str, sent: Mapping[str, Any], expected: Collection[int]
     ) -> httpx.Response:
-        with self._paces[endpoint].turn():
+        its_pace = self._paces[endpoint]
+        with its_pace.turn() as began_at:
             with self._lock:
                 self.requests += 1
             try:
@@ -162,7 +163,7 @@ class JsonApi:
                 raise _Again(error.__class__.__name__) from None
         left = self._left(response)
         if left is not None:
-            pace.leave(left)
+            its_pace.leave(left, began_at)
         if response.status_code in expected:
             return response
         if response.status_code == 429 or response.status_code >= 500 or self._is_throttled(response):

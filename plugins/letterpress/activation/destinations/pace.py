@@ -39,11 +39,11 @@ class Pace:
         self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for the turn of one request, and count it when the block ends."""
+    def turn(self) -> Iterator[float]:
+        """Wait for the turn of one request, and count it when the block ends; the block has the instant it began."""
         self._wait()
         try:
-            yield
+            yield now()
         finally:
             with self._changed:
                 self._under_way -= 1
@@ -55,18 +55,21 @@ class Pace:
         with self._changed:
             self._held_until = max(self._held_until, now() + seconds)
 
-    def leave(self, left: int) -> None:
+    def leave(self, left: int, asked_at: float) -> None:
         """The vendor says that no more than ``left`` may come now, which is less where others draw on its limit.
 
-        What is missing counts as answered at this instant, in the longest window: it is free again after a whole one.
+        What is missing to that counts, in the longest window, as answered when the vendor was ``asked_at``: it is
+        free again after a whole one. What was said longer ago says nothing any more.
         """
         if not self._limits:
             return
         with self._changed:
-            instant = self._forget()
-            longest = max(self._limits, key=lambda limit: limit.seconds)
-            free = longest.requests - self._under_way - len(self._ends)
-            self._ends.extend([instant] * max(0, free - left))
+            if self._forget() - asked_at >= self._longest:
+                return
+            most = max(self._limits, key=lambda limit: limit.seconds).requests
+            missing = most - self._under_way - len(self._ends) - left
+            if missing > 0:
+                self._ends = deque(sorted([*self._ends, *[asked_at] * missing]))
 
     def _wait(self) -> None:
         while True:
