@@ -1,6 +1,8 @@
 """HubSpot's API as its customers meet it: contacts, properties, static lists, consent by kind of mail, email events."""
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,19 @@ from letterpress.demo.vendors.limits import Window
 from letterpress.demo.vendors.standin import Answer, Call, Refusal
 
 BURST, INTERVAL = ACCOUNT["limits"][0]
+
+
+def _kept(action: Callable[..., Any]) -> Callable[..., Any]:
+    """What people do is kept as requests are: between them, and in the file."""
+
+    @functools.wraps(action)
+    def acting(self: "HubSpot", *given: Any, **named: Any) -> Any:
+        with self._lock:
+            found = action(self, *given, **named)
+            self.documents.commit()
+            return found
+
+    return acting
 
 
 class HubSpot(ContactRoutes, AccountRoutes):
@@ -28,6 +43,7 @@ class HubSpot(ContactRoutes, AccountRoutes):
 
     # What people do at HubSpot, and with its mails
 
+    @_kept
     def add_list(self, name: str, processing: str = "MANUAL", object_type: str = "0-1") -> str:
         """A new list; returns its id."""
         key = str(self.number("list"))
@@ -35,6 +51,7 @@ class HubSpot(ContactRoutes, AccountRoutes):
         self.documents.kind("list")[key] = one
         return key
 
+    @_kept
     def add_contact(self, **properties: str) -> str:
         """Somebody fills in a form; returns the record's id."""
         return self.contacts.write(None, self.contacts.accepted(None, properties))["id"]
@@ -47,6 +64,7 @@ class HubSpot(ContactRoutes, AccountRoutes):
         """SUBSCRIBED, NOT_SUBSCRIBED or none."""
         return self.documents.kind("status").get(email.lower(), {}).get(kind, {}).get("status")
 
+    @_kept
     def unsubscribe(self, email: str, kind: str | None = None) -> None:
         """The person ends one kind of mail, or all."""
         for one in [kind] if kind else KINDS:
@@ -55,6 +73,7 @@ class HubSpot(ContactRoutes, AccountRoutes):
             self.mark(email, hs_email_optout="true")
         self._note(email, "STATUSCHANGE")
 
+    @_kept
     def resubscribe(self, email: str) -> None:
         """The person takes it back, on the page for preferences."""
         for one in KINDS:
@@ -62,24 +81,29 @@ class HubSpot(ContactRoutes, AccountRoutes):
         self.mark(email, hs_email_optout="false")
         self._note(email, "STATUSCHANGE")
 
+    @_kept
     def bounce(self, email: str, reason: str = "UNKNOWN_USER") -> None:
         """A mail comes back for good."""
         self.mark(email, hs_email_hard_bounce_reason_enum=reason)
         self._note(email, "BOUNCE")
 
+    @_kept
     def complain(self, email: str) -> None:
         """The person calls a mail spam, and HubSpot opts the person out."""
         self.unsubscribe(email)
         self._note(email, "SPAMREPORT")
 
+    @_kept
     def open(self, email: str, campaign: int = 1) -> None:
         """The person opens a mail."""
         self._note(email, "OPEN", campaign)
 
+    @_kept
     def click(self, email: str, campaign: int = 1, url: str = "https://shop.example/") -> None:
         """The person follows a link."""
         self._note(email, "CLICK", campaign, url=url)
 
+    @_kept
     def share_limit(self, requests: int) -> None:
         """Another program makes so many requests with the same private app."""
         window = self._windows.setdefault(ACCOUNT["group"], Window(ACCOUNT["limits"], self.clock))
