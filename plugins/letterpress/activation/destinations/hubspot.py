@@ -34,10 +34,8 @@ from letterpress.activation.destinations.spec import (
     SuppressionEvent,
 )
 
-LISTS = "/crm/v3/lists"
-CONTACT = "0-1"  # the type of object
-BODY = 1_000_000
-ENVELOPE = 100 + 40 * ROWS  # bytes of a batch around its payloads
+LISTS, CONTACT = "/crm/v3/lists", "0-1"  # and the type of object that contacts are
+BODY, ENVELOPE = 1_000_000, 100 + 40 * ROWS  # bytes of a batch, and of what stands around its payloads
 
 SHAPE = Shape(
     external_id="id",
@@ -200,7 +198,8 @@ class HubSpot:
         if nameless and len(open_rows) > 1:
             raise BatchRefused(*hubspot.explained(nameless[0]))  # halved until it is clear whom it concerns
         if nameless and open_rows:
-            errors[open_rows[0].customer_id] = row_error(nameless[0], open_rows.pop())
+            only = open_rows.pop()
+            errors[only.customer_id] = row_error(nameless[0], only)
         return Results(errors, written, frozenset(row.customer_id for row in open_rows))
 
     def _adopt(self, rows: Sequence[Row], profiles: Sequence[Mapping[str, Any]]) -> None:
