@@ -395,18 +395,38 @@ def test_the_position_goes_on_where_the_last_pull_ended(account, clock):
     assert last == position
 
 
-def test_an_event_that_the_search_did_not_find_yet_is_found_by_the_next_pull(clock):
+def test_what_the_search_does_not_find_yet_is_found_by_a_later_pull(clock):
     with opened(clock=clock, job_seconds=120) as account:
         account.client.prepare(ATTRIBUTES, [])
-        account.upsert(row("c-1"), row("c-2"))
+        account.upsert(row("c-1"))
         account.app.unsubscribe("c-1@shop.example")
-        clock.pause(120)
-        account.app.unsubscribe("c-2@shop.example")
         first, position = account.client.suppressions(None)
         clock.pause(120)
         second, _ = account.client.suppressions(position)
 
-    assert [event.external_id for event in first] == ["c-1"]
+    assert first == []
+    assert [event.external_id for event in second] == ["c-1"]
+
+
+def test_a_change_that_is_indexed_after_later_ones_is_not_lost(account, clock):
+    account.upsert(row("c-1"), row("c-2"))
+    account.app.unsubscribe("c-1@shop.example")
+    clock.pause(60)
+    account.app.unsubscribe("c-2@shop.example")
+    answer, late = account.app.answer, account.record_id("c-1")
+
+    def without_late(method, url, *rest):
+        found = answer(method, url, *rest)
+        if url.endswith("/search"):
+            found.body["results"] = [one for one in found.body["results"] if one["id"] != late]
+        return found
+
+    account.app.answer = without_late
+    first, position = account.client.suppressions(None)
+    account.app.answer = answer
+    second, _ = account.client.suppressions(position)
+
+    assert [event.external_id for event in first] == ["c-2"]
     assert {event.external_id for event in second} == {"c-1", "c-2"}
 
 

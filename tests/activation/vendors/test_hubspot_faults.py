@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from hubspot_account import ALL, ATTRIBUTES, opened, operate, prepare_people, row, with_proof
@@ -74,6 +75,39 @@ def test_nothing_personal_is_logged_or_told_in_an_error(clock, caplog):
     assert "attempt 1" in told
     for personal in ("shop.example", "Augusta", "Grace", "Hopper", "proof-7", account.server.token):
         assert personal not in told
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "Duplicate IDs found in batch input: [c-1, ada@shop.example]. IDs must be unique",
+            "Duplicate IDs found in batch input",
+        ),
+        ("Email address ada.shop.example is invalid", "Email address … is invalid"),
+        ("ada@shop.example is already unsubscribed", "… is already unsubscribed"),
+        ('Option "Ada Lovelace" is not valid', "Option … is not valid"),
+        ("Contact already exists. Existing ID: 12345", "Contact already exists. Existing ID"),
+        (None, ""),
+    ],
+)
+def test_a_refusal_is_told_in_hubspot_s_words_and_without_its_values(message, told):
+    assert records.explained({"category": "VALIDATION_ERROR", "message": message}) == ("VALIDATION_ERROR", told)
+
+
+def test_what_was_sent_of_a_person_is_cut_out_of_the_person_s_error():
+    person = row("c-1", "ada@shop.example", firstname="Ada", lastname="King Lovelace")
+    error = {"category": "INTERNAL_ERROR", "message": "We could not write Ada of KING LOVELACE now"}
+
+    told = records.row_error(error, person)
+
+    assert (told.code, told.message, told.is_transient) == ("INTERNAL_ERROR", "We could not write … of … now", True)
+
+
+def test_a_page_of_a_gateway_is_no_explanation():
+    assert records.body_of(httpx.Response(400, content=b"<html>Bad Request</html>")) == {}
+    assert records.body_of(httpx.Response(400, content=b"[]")) == {}
+    assert records.explained({}) == ("refused", "")
 
 
 # Limits
