@@ -205,7 +205,7 @@ class _Run:
         self._done = 0
 
     def read_results(self) -> int:
-        """Settle the queued requests whose results are there; returns how many are still worked on."""
+        """Settle the queued requests whose results are there; returns for how many of the others one has to wait."""
         with stores.reading(self._engine) as read:
             queued = ledger.queued(read, self._destination.name)
         outstanding = 0
@@ -219,7 +219,7 @@ class _Run:
                 outstanding += self._refused_later(batch, refusal)
                 continue
             if results is None:
-                outstanding += 1
+                outstanding += self._destination.endpoints[batch.operation].is_awaited
             else:
                 self._settle(batch, results)
         return outstanding
@@ -248,7 +248,8 @@ class _Run:
             if planned.plan.of(STAGES[stage]):
                 if outstanding:
                     return stage, outstanding
-                outstanding = self._stage(planned, STAGES[stage])
+                queued = self._stage(planned, STAGES[stage])
+                outstanding = queued if self._destination.endpoints[STAGES[stage]].is_awaited else 0
             stage += 1
         return stage, outstanding
 
@@ -266,6 +267,8 @@ class _Run:
                     queued += more
                 if failure is not None:
                     break
+                if self._is_too_large(prepared):
+                    continue
                 under_way[pool.submit(self._sender.send, prepared)] = prepared
             while under_way:
                 more, later = self._collect(under_way, FIRST_COMPLETED)
@@ -279,6 +282,17 @@ class _Run:
             prepared = self._sender.prepare(batch)
             if prepared is not None:
                 yield prepared
+
+    def _is_too_large(self, prepared: Prepared) -> bool:
+        """Whether a person's profile is more than the vendor takes, which it never sees then."""
+        endpoint = self._destination.endpoints[prepared.batch.operation]
+        most = min(endpoint.row_bytes or endpoint.bytes, endpoint.bytes)
+        size = len(prepared.rows[0].payload or b"")
+        if len(prepared.rows) > 1 or size <= most:
+            return False
+        error = RowError("too_large", f"expected at most {most} bytes for one person, found {size}")
+        self._settle(prepared.batch, Results({prepared.rows[0].customer_id: error}))
+        return True
 
     def _collect(self, under_way: dict[Future, Prepared], until: str) -> tuple[int, DestinationError | None]:
         """Record the answers that are there; returns how many requests were queued, and the first failure."""
@@ -316,10 +330,14 @@ class _Run:
                     f"at what the destination has, then replay"
                 )
             return 0
-        with stores.writing(self._engine) as write:
-            ledger.refuse(write, prepared.batch)
+        if refusal.errors:  # the refusal says who is at fault: the rest leaves again without them
+            with stores.writing(self._engine) as write:
+                self.counts.update(ledger.settle(write, prepared.batch, _at_fault(prepared, refusal)))
+        else:
+            with stores.writing(self._engine) as write:
+                ledger.refuse(write, prepared.batch)
         queued = 0
-        for half in prepared.halves():
+        for half in prepared.without(refusal.errors) if refusal.errors else prepared.halves():
             again = self._sender.prepare(half)
             if again is None:
                 continue
@@ -369,6 +387,12 @@ class _Run:
                 self._done,
                 self._client.requests,
             )
+
+
+def _at_fault(prepared: Prepared, refusal: BatchRefused) -> Results:
+    """A refusal that names people, as an answer: nobody else is settled by it."""
+    others = frozenset(row.customer_id for row in prepared.rows) - refusal.errors.keys()
+    return Results(refusal.errors, unanswered=others)
 
 
 def stage_names(actions: Sequence[str]) -> list[Operation]:

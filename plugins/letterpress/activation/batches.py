@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,10 +60,18 @@ class Prepared:
 
     def halves(self) -> list[Batched]:
         """Two smaller ones of the people that left."""
-        left = {row.customer_id for row in self.rows}
-        items = [item for item in self.origin.items if item.customer_id in left]
+        items = self._left()
         middle = len(items) // 2
         return [Batched(self.origin.operation, self.origin.facet, part) for part in (items[:middle], items[middle:])]
+
+    def without(self, customer_ids: Collection[str]) -> list[Batched]:
+        """One without some people, where anybody is left."""
+        items = [item for item in self._left() if item.customer_id not in customer_ids]
+        return [Batched(self.origin.operation, self.origin.facet, items)] if items else []
+
+    def _left(self) -> list[Item]:
+        left = {row.customer_id for row in self.rows}
+        return [item for item in self.origin.items if item.customer_id in left]
 
 
 class Planned:
@@ -84,11 +92,15 @@ class Planned:
         """An operation's changes in the order of facets and ids, cut to the vendor's caps."""
         endpoint = self._destination.endpoints[operation]
         most, rows = endpoint.bytes - SMALL, endpoint.rows
+        largest = min(endpoint.row_bytes or most, most)
         for facet in self._facets(operation):
             items: list[Item] = []
             size = 0
             for item in self._items(operation, facet):
                 length = len(item[0]) + 1 if item[0] is not None else SMALL
+                if item[0] is not None and length > largest:  # alone: it is refused before it leaves
+                    yield Batched(operation, facet, [item])
+                    continue
                 if items and (len(items) == rows or size + length > most):
                     yield Batched(operation, facet, items)
                     items, size = [], 0

@@ -163,8 +163,8 @@ def _judged(destination: Destination) -> str:
             case when is_erased then 'erased' when consent_action = 'suppress' then told end as told_reason,
             case when consent_action = 'suppress' then told else granted end as consent_target,
             case
-                when is_erased then 'erase'
                 when is_queued and is_held then 'waiting'
+                when is_erased then 'erase'
                 when merged_into is not null and is_held and not is_in_audience then {merged_away}
                 when not is_held and not is_eligible then null
                 when not is_in_audience or reason in {ADDRESSLESS} then {leaver}
@@ -223,7 +223,7 @@ def _list_decisions(key: str) -> str:
                         case when acknowledged is not null and state is null then 'unchanged'
                              when state = 'dead' and pending = '{ledger.MEMBER}' then 'rejected'
                              else 'join' end
-                    when acknowledged is not null or state = 'sent' then
+                    when acknowledged is not null or state in ('sent', 'planned') then
                         case when state = 'dead' and pending = 'leave' then 'rejected' else 'leave' end
                 end as action
             from wanted

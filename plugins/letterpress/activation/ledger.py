@@ -513,9 +513,18 @@ def unsettled(destination: str, facet: str) -> sa.Select:
     )
 
 
-def facets(connection: sa.Connection, destination: str) -> list[str]:
-    """The facets that the ledger has of a destination."""
-    query = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination).distinct().order_by(LEDGER.c.facet)
+def settled(connection: sa.Connection, destination: str) -> list[str]:
+    """Whose profile the destination holds for sure, in the order of their ids."""
+    query = (
+        sa.select(LEDGER.c.customer_id)
+        .where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.facet == PROFILE,
+            LEDGER.c.acknowledged.is_not(None),
+            LEDGER.c.state == ACCEPTED,
+        )
+        .order_by(LEDGER.c.customer_id)
+    )
     return [row[0] for row in connection.execute(query)]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,8 +118,8 @@ def row(customer_id: str, email: str | None = None, *, vendor_id: str | None = N
 
 def with_proof(one: Row) -> Row:
     """Somebody who has opted in, or out."""
-    return replace(
-        one, reason="consent_withdrawn", consent_proof="proof-7", consented_at=datetime(2026, 3, 1, tzinfo=UTC)
+    return one._replace(
+        reason="consent_withdrawn", consent_proof="proof-7", consented_at=datetime(2026, 3, 1, tzinfo=UTC)
     )
 
 

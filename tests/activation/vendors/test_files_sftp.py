@@ -12,8 +12,8 @@ from drop_folder import ATTRIBUTES, INBOUND, ROWS, empty, files, list_of, person
 from sftp_server import LOGIN, SECRET, SftpServer, running
 
 from letterpress.activation.destinations import Connection
-from letterpress.activation.destinations.drop.sftp import ATTEMPTS
 from letterpress.activation.destinations.files import Options, open_client
+from letterpress.activation.destinations.parts.files.sftp import ATTEMPTS
 from letterpress.activation.destinations.spec import DestinationError, Held, Operation, Results, Row
 
 

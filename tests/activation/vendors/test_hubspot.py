@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
@@ -11,10 +10,10 @@ import pytest
 from hubspot_account import ATTRIBUTES, Account, opened, row
 from hubspot_document import document
 
-from letterpress.activation.destinations._hubspot import consent
+from letterpress.activation.destinations.parts.hubspot import consent
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Operation, Row
 from letterpress.activation.suppression import STRENGTH
-from letterpress.demo.vendors._hubspot import contacts as stand_in_contacts
+from letterpress.demo.vendors.hubspot_parts import contacts as stand_in_contacts
 from letterpress.demo.vendors.specification import Specification
 
 
@@ -288,7 +287,7 @@ def test_a_suppression_ends_every_kind_of_mail_once(account):
     account.upsert(row("c-1"))
 
     for _ in range(2):
-        assert account.send(Operation.SUPPRESS, replace(row("c-1"), reason="consent_withdrawn")).errors == {}
+        assert account.send(Operation.SUPPRESS, row("c-1")._replace(reason="consent_withdrawn")).errors == {}
         assert {account.app.status("c-1@shop.example", kind) for kind in ("101", "102", "103")} == {"NOT_SUBSCRIBED"}
 
 
@@ -318,7 +317,7 @@ def test_an_address_that_hubspot_refuses_to_suppress_is_a_row_error_without_it(a
 
 
 def test_an_opt_in_is_recorded_with_its_proof_once(account):
-    opted_in = replace(row("c-1"), consent_proof="proof-7", consented_at=datetime(2026, 3, 1, tzinfo=UTC))
+    opted_in = row("c-1")._replace(consent_proof="proof-7", consented_at=datetime(2026, 3, 1, tzinfo=UTC))
 
     for _ in range(2):
         assert account.send(Operation.SUBSCRIBE, opted_in).errors == {}
@@ -512,7 +511,7 @@ def test_a_move_to_somebody_who_is_there_merges_the_two(account):
     assert (kept["firstname"], kept["decile"], kept["email"]) == ("Augusta", "3", "c-9@shop.example")
     assert account.contact("c-1") is None
     assert account.app.members(list_id) == {account.record_id("c-9")}
-    stale = replace(row("c-9", firstname="Augusta Ada"), vendor_id=ids["c-9"])
+    stale = row("c-9", firstname="Augusta Ada")._replace(vendor_id=ids["c-9"])
     assert account.upsert(stale).vendor_ids == {"c-9": account.record_id("c-9")}
 
 

@@ -11,12 +11,12 @@ import pytest
 from hubspot_account import ALL, ATTRIBUTES, opened, operate, prepare_people, row, with_proof
 
 from letterpress.activation.destinations import hubspot
-from letterpress.activation.destinations._hubspot import consent, records
 from letterpress.activation.destinations.pace import least_seconds
+from letterpress.activation.destinations.parts.hubspot import consent, records
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Operation
 from letterpress.demo.esp.faults import Fault
-from letterpress.demo.vendors._hubspot import account as stand_in
-from letterpress.demo.vendors._hubspot import bodies
+from letterpress.demo.vendors.hubspot_parts import account as stand_in
+from letterpress.demo.vendors.hubspot_parts import bodies
 
 FAULTS = {
     "429 with a Retry-After": {"status": 429, "retry_after": 3},

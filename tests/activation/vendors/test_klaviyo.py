@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from klaviyo_line import connected, person
 
-from letterpress.activation.destinations.answers.klaviyo import import_error
+from letterpress.activation.destinations.parts.klaviyo import import_error
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Job, Operation, Row
 from letterpress.activation.suppression import STRENGTH
 from letterpress.demo.vendors import running

@@ -1,14 +1,13 @@
 """What Marketing Cloud holds after each operation, and what is read back from it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 from salesforce_line import ATTRIBUTES, LIST, PROFILES, SUPPRESSIONS, Line, line, person
 
-from letterpress.activation.destinations.marketing_cloud.extensions import typed
+from letterpress.activation.destinations.parts.salesforce.extensions import typed
 from letterpress.activation.destinations.salesforce import ENDPOINTS, SHAPE
 from letterpress.activation.destinations.spec import DestinationError, Held, Job, Operation, Results, Row
 from letterpress.activation.suppression import STRENGTH
@@ -32,7 +31,7 @@ def sfmc(request, clock) -> Iterator[Line]:
 
 
 def subscriber(number: int = 1) -> Row:
-    return replace(person(number), consented_at=CONSENTED_AT)
+    return person(number)._replace(consented_at=CONSENTED_AT)
 
 
 def test_a_profile_is_written_when_its_request_is_complete_and_not_before(sfmc):
@@ -121,7 +120,7 @@ def test_an_operation_that_is_repeated_has_its_effect_once(sfmc, operation):
     sfmc.settle(Operation.JOIN, [person(1)], LIST)
     before = sfmc.state()
     list_id = LIST if operation in (Operation.JOIN, Operation.LEAVE) else None
-    rows = [replace(subscriber(), payload=person(1, FirstName="Anne").payload), person(2)]
+    rows = [subscriber()._replace(payload=person(1, FirstName="Anne").payload), person(2)]
 
     assert sfmc.settle(operation, rows, list_id) == Results()
     once = sfmc.state()

@@ -9,7 +9,7 @@ import pytest
 from salesforce_line import ATTRIBUTES, LIST, PROFILES, SUPPRESSIONS, Line, connection, line, person
 
 from letterpress.activation.destinations import pace, salesforce
-from letterpress.activation.destinations.marketing_cloud.token import Token
+from letterpress.activation.destinations.parts.salesforce.token import Token
 from letterpress.activation.destinations.salesforce import ENDPOINTS, Options
 from letterpress.activation.destinations.spec import DestinationError, Operation, Results
 from letterpress.demo.esp.faults import Fault

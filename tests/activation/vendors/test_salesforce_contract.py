@@ -1,7 +1,6 @@
 """The stand-in of Marketing Cloud against the document of what is called of it (the vendor publishes none)."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -29,9 +28,9 @@ WRITES = [
 
 def everything(sfmc: Line) -> None:
     """Every operation and every reading that the module has, refusals among them."""
-    people = [replace(person(number), consented_at=datetime(2026, 11, 20, tzinfo=UTC)) for number in range(1, 61)]
+    people = [person(number)._replace(consented_at=datetime(2026, 11, 20, tzinfo=UTC)) for number in range(1, 61)]
     sfmc.client.prepare(ATTRIBUTES, [LIST])
-    bad = replace(person(61, EmailAddress="nobody"))
+    bad = person(61, EmailAddress="nobody")
     assert set(sfmc.settle(Operation.UPSERT, [*people, bad]).errors) == {"customer-61"}
     for operation in ENDPOINTS:
         if isinstance(operation, Operation):

@@ -1,7 +1,6 @@
 """What Marketing Cloud refuses, and what becomes of it here: rows and whole requests."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ import orjson
 import pytest
 from salesforce_line import ATTRIBUTES, LIST, PROFILES, SUPPRESSIONS, Line, line, person
 
-from letterpress.activation.destinations.marketing_cloud.errors import error_in, explain
+from letterpress.activation.destinations.parts.salesforce.errors import error_in, explain
 from letterpress.activation.destinations.salesforce import ENDPOINTS
 from letterpress.activation.destinations.spec import BatchRefused, DestinationError, Operation, Results, Row, RowError
 from letterpress.demo.vendors.salesforce import BYTES, CONTACTS, PAGE, ROWS
@@ -45,7 +44,7 @@ def sent_by(sfmc: Line, monkeypatch: pytest.MonkeyPatch, operation: Operation) -
         return answer(method, url, query, headers, content)
 
     monkeypatch.setattr(sfmc.vendor.app, "answer", seen)
-    row = replace(person(1, **FULL), consented_at=datetime(2026, 11, 20, tzinfo=UTC))
+    row = person(1, **FULL)._replace(consented_at=datetime(2026, 11, 20, tzinfo=UTC))
     sfmc.client.send(operation, [row], key="key", list_id=LIST)
     (write,) = writes
     return write
@@ -252,7 +251,7 @@ def test_a_contact_deletion_that_does_not_begin_is_said_with_the_remedy(sfmc, mo
 
 
 def test_a_request_that_is_refused_as_a_whole_names_its_code_and_no_value(sfmc):
-    row = replace(person(), payload=orjson.dumps({"ContactKey": "customer-1", "Naem of anna1@example.com": "Anna"}))
+    row = person()._replace(payload=orjson.dumps({"ContactKey": "customer-1", "Naem of anna1@example.com": "Anna"}))
     with pytest.raises(BatchRefused) as refused:
         sfmc.client.send(Operation.UPSERT, [row], key="key", list_id=None)
     assert refused.value.code == "ColumnNotFound"

@@ -19,7 +19,9 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.configuration import Block
-from letterpress.activation.destinations.answers.braze import (
+from letterpress.activation.destinations.connections import Connection
+from letterpress.activation.destinations.http import JsonApi, chunked
+from letterpress.activation.destinations.parts.braze import (
     PROFILE_FIELDS,
     RESERVED,
     date_of,
@@ -31,8 +33,6 @@ from letterpress.activation.destinations.answers.braze import (
     seconds_told,
     value_of,
 )
-from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.http import JsonApi, chunked
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,

@@ -19,8 +19,8 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.drop import folders, inbound, manifests, replay
-from letterpress.activation.destinations.drop.tables import CLEARED, Format, fault
+from letterpress.activation.destinations.parts.files import folders, inbound, manifests, replay
+from letterpress.activation.destinations.parts.files.tables import CLEARED, Format, fault
 from letterpress.activation.destinations.spec import (
     Endpoint,
     Held,

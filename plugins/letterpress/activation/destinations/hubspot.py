@@ -14,12 +14,12 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.configuration import Block
-from letterpress.activation.destinations._hubspot import records as hubspot
-from letterpress.activation.destinations._hubspot.consent import Consent
-from letterpress.activation.destinations._hubspot.properties import Properties
-from letterpress.activation.destinations._hubspot.records import CONTACTS, ID, ROWS, Records, email_of, row_error
 from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations.http import JsonApi
+from letterpress.activation.destinations.parts.hubspot import records as hubspot
+from letterpress.activation.destinations.parts.hubspot.consent import Consent
+from letterpress.activation.destinations.parts.hubspot.properties import Properties
+from letterpress.activation.destinations.parts.hubspot.records import CONTACTS, ID, ROWS, Records, email_of, row_error
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,

@@ -10,7 +10,9 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.configuration import Block
-from letterpress.activation.destinations.answers.klaviyo import (
+from letterpress.activation.destinations.connections import Connection
+from letterpress.activation.destinations.http import REFUSED, JsonApi, chunked
+from letterpress.activation.destinations.parts.klaviyo import (
     explain,
     held,
     import_error,
@@ -19,8 +21,6 @@ from letterpress.activation.destinations.answers.klaviyo import (
     suppression_events,
     timestamp,
 )
-from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.http import REFUSED, JsonApi, chunked
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,
@@ -53,6 +53,7 @@ SHAPE = Shape(
         **{name: f"attributes.location.{name}" for name in _PLACE},
     },
     constants={"type": "profile"},
+    is_email_key=True,  # a payload with our id alone could make a profile without an address
     reserved=("id", "email", "external_id", "anonymous_id", "subscriptions", "consent", "consent_timestamp"),
 )
 

@@ -28,9 +28,9 @@ from letterpress.activation.configuration import Block
 from letterpress.activation.destinations import pace
 from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations.http import JsonApi
-from letterpress.activation.destinations.marketing_cloud.errors import error_in, explain, row_error
-from letterpress.activation.destinations.marketing_cloud.extensions import TYPES, Extensions, is_true, missing, typed
-from letterpress.activation.destinations.marketing_cloud.rows import (
+from letterpress.activation.destinations.parts.salesforce.errors import error_in, explain, row_error
+from letterpress.activation.destinations.parts.salesforce.extensions import TYPES, Extensions, is_true, missing, typed
+from letterpress.activation.destinations.parts.salesforce.rows import (
     LIST,
     PROFILE,
     SOURCE,
@@ -39,7 +39,7 @@ from letterpress.activation.destinations.marketing_cloud.rows import (
     event,
     suppression,
 )
-from letterpress.activation.destinations.marketing_cloud.token import Token
+from letterpress.activation.destinations.parts.salesforce.token import Token
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,
@@ -74,7 +74,7 @@ _ROWS = {**_REST.__dict__, "rows": 10_000, "bytes": 5_900_000, "in_flight": 2, "
 ENDPOINTS = {
     Operation.SUPPRESS: Endpoint(**_ROWS),
     # A million contacts may be deleted at once, and one deletion goes on at a time; so many keys fit into a body.
-    Operation.ERASE: Endpoint(**{**_ROWS, "rows": 50_000, "in_flight": 1}),
+    Operation.ERASE: Endpoint(**{**_ROWS, "rows": 50_000, "in_flight": 1, "is_awaited": False}),
     Operation.LEAVE: Endpoint(**_ROWS),
     Operation.DELETE: Endpoint(**_ROWS),
     Operation.SUBSCRIBE: Endpoint(**_ROWS),

@@ -49,7 +49,8 @@ class Endpoint:
     """What one kind of request may hold and how often it may be made.
 
     ``bytes`` is the largest body, ``row_bytes`` the largest payload of one person; ``in_flight`` how many
-    requests may wait for their answers at once. ``shared`` names a limit that several endpoints draw on.
+    requests may wait for their answers at once. ``shared`` names a limit that several endpoints draw on. A queued
+    request that takes days is not ``is_awaited``: later runs read its result.
     """
 
     rows: int = 1
@@ -58,6 +59,7 @@ class Endpoint:
     limits: tuple[Limit, ...] = ()
     in_flight: int = 4
     is_asynchronous: bool = False
+    is_awaited: bool = True
     shared: str | None = None
 
 

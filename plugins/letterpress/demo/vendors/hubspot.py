@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from letterpress.demo.vendors._hubspot.account import ACCOUNT, KINDS
-from letterpress.demo.vendors._hubspot.account_routes import AccountRoutes
-from letterpress.demo.vendors._hubspot.contact_routes import ContactRoutes
-from letterpress.demo.vendors._hubspot.contacts import Contacts
+from letterpress.demo.vendors.hubspot_parts.account import ACCOUNT, KINDS
+from letterpress.demo.vendors.hubspot_parts.account_routes import AccountRoutes
+from letterpress.demo.vendors.hubspot_parts.contact_routes import ContactRoutes
+from letterpress.demo.vendors.hubspot_parts.contacts import Contacts
 from letterpress.demo.vendors.limits import Window
 from letterpress.demo.vendors.standin import Answer, Call, Refusal
 

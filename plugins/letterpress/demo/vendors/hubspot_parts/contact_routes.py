@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from letterpress.demo.vendors._hubspot import bodies
-from letterpress.demo.vendors._hubspot.account import ACCOUNT, SEARCH, Account, entry
+from letterpress.demo.vendors.hubspot_parts import bodies
+from letterpress.demo.vendors.hubspot_parts.account import ACCOUNT, SEARCH, Account, entry
 from letterpress.demo.vendors.standin import Answer, Call, Refusal, route
 
 CONTACTS = "/crm/v3/objects/contacts"

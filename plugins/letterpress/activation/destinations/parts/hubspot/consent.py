@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from letterpress.activation.destinations._hubspot.records import (
+from letterpress.activation.destinations.parts.hubspot.records import (
     CONTACTS,
     ID,
     Records,
@@ -60,7 +59,7 @@ class Consent:
         why = f"Letterpress: {row.reason or 'suppressed'}"
         for email in sorted(emails):
             for kind in kinds:
-                error = self._set(Operation.SUPPRESS, "unsubscribe", replace(row, email=email), kind, why)
+                error = self._set(Operation.SUPPRESS, "unsubscribe", row._replace(email=email), kind, why)
                 if error:
                     return error
         return None

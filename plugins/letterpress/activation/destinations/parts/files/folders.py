@@ -54,7 +54,7 @@ def opened(connection: Connection) -> Folder:
             f"{scheme}://; correct the connection's address"
         )
     if scheme == "sftp":
-        from letterpress.activation.destinations.drop.sftp import SftpFolder
+        from letterpress.activation.destinations.parts.files.sftp import SftpFolder
 
         return SftpFolder(connection)
     return UriFolder(connection.base_url)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import orjson
 
-from letterpress.activation.destinations.drop.folders import NAME, Folder
-from letterpress.activation.destinations.drop.tables import Format, parse
+from letterpress.activation.destinations.parts.files.folders import NAME, Folder
+from letterpress.activation.destinations.parts.files.tables import Format, parse
 from letterpress.activation.destinations.spec import DestinationError, SuppressionEvent
 from letterpress.activation.suppression import STRENGTH
 

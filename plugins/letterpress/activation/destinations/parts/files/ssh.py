@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.drop.folders import NAME
+from letterpress.activation.destinations.parts.files.folders import NAME
 from letterpress.activation.destinations.spec import DestinationError
 
 if TYPE_CHECKING:

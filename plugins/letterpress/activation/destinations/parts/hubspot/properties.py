@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from letterpress.activation.destinations._hubspot.records import ID, ROWS, Records
 from letterpress.activation.destinations.http import chunked
+from letterpress.activation.destinations.parts.hubspot.records import ID, ROWS, Records
 from letterpress.activation.destinations.spec import DestinationError
 
 PATH = "/crm/v3/properties/contacts"

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from letterpress.activation.destinations import pace
 from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.drop import ssh
-from letterpress.activation.destinations.drop.folders import NAME, PART, failure, missing, shown
+from letterpress.activation.destinations.parts.files import ssh
+from letterpress.activation.destinations.parts.files.folders import NAME, PART, failure, missing, shown
 from letterpress.activation.destinations.spec import DestinationError
 
 if TYPE_CHECKING:

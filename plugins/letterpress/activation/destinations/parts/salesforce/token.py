@@ -8,7 +8,7 @@ import httpx
 from letterpress.activation.destinations import pace
 from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations.http import JsonApi, masked
-from letterpress.activation.destinations.marketing_cloud.errors import explain
+from letterpress.activation.destinations.parts.salesforce.errors import explain
 from letterpress.activation.destinations.spec import DestinationError, Endpoint, Limit
 
 EARLY = 60.0  # seconds before a token's end at which the next one is asked for

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from letterpress.activation.destinations.drop.folders import NAME, PART, Folder
-from letterpress.activation.destinations.drop.tables import Format, parse, render, without
+from letterpress.activation.destinations.parts.files.folders import NAME, PART, Folder
+from letterpress.activation.destinations.parts.files.tables import Format, parse, render, without
 from letterpress.activation.destinations.spec import DestinationError, Operation
 
 SUBFOLDER = "manifests"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from letterpress.demo.vendors._hubspot.contacts import Contacts
-from letterpress.demo.vendors._hubspot.properties import iso
+from letterpress.demo.vendors.hubspot_parts.contacts import Contacts
+from letterpress.demo.vendors.hubspot_parts.properties import iso
 from letterpress.demo.vendors.standin import Answer, Refusal, StandIn
 
 ACCOUNT = {"limits": ((100, 10.0), (250_000, 86_400.0)), "group": "account"}  # of a private app, free or starter plan

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from letterpress.activation.destinations.drop.folders import NAME
-from letterpress.activation.destinations.drop.manifests import Files
+from letterpress.activation.destinations.parts.files.folders import NAME
+from letterpress.activation.destinations.parts.files.manifests import Files
 from letterpress.activation.destinations.spec import DestinationError, Held, Operation
 
 

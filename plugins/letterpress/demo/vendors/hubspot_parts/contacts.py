@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from letterpress.demo.vendors._hubspot.properties import definitions, iso, milliseconds, stored
 from letterpress.demo.vendors.documents import Documents
+from letterpress.demo.vendors.hubspot_parts.properties import definitions, iso, milliseconds, stored
 from letterpress.demo.vendors.limits import Clock
 from letterpress.demo.vendors.standin import Refusal
 

@@ -3,9 +3,9 @@
 from typing import Any
 from urllib.parse import unquote
 
-from letterpress.demo.vendors._hubspot import bodies
-from letterpress.demo.vendors._hubspot.account import ACCOUNT, KINDS, Account, entry
-from letterpress.demo.vendors._hubspot.properties import created, iso, stored
+from letterpress.demo.vendors.hubspot_parts import bodies
+from letterpress.demo.vendors.hubspot_parts.account import ACCOUNT, KINDS, Account, entry
+from letterpress.demo.vendors.hubspot_parts.properties import created, iso, stored
 from letterpress.demo.vendors.standin import Answer, Call, Refusal, route
 
 PROPERTIES, LIST = "/crm/v3/properties/{objectType}", "/crm/v3/lists/{listId}"
