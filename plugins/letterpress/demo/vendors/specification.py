@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -18,8 +19,9 @@ class Specification:
 
         self._jsonschema = jsonschema_rs
         self.document = _as_json_schema(document)
+        base = re.escape(_base_path(document))  # requests come with it, the document's paths are below it
         self._routes = [
-            (re.compile("^" + re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)) + "$"), path)
+            (re.compile(f"^(?:{base})?" + re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)) + "$"), path)
             for path in sorted(document["paths"], key=lambda path: (path.count("{"), path))
         ]
         self._validators: dict[tuple[str, str, str], Any] = {}
@@ -82,6 +84,12 @@ class Specification:
                 target = target[part.replace("~1", "/").replace("~0", "~")]
             node = target
         return node
+
+
+def _base_path(document: Mapping[str, Any]) -> str:
+    """What stands before every path: ``/3.0`` where the server is ``https://server.api.example.com/3.0``."""
+    servers = document.get("servers") or [{"url": ""}]
+    return urlsplit(servers[0]["url"]).path.rstrip("/")
 
 
 @cache
