@@ -197,7 +197,7 @@ def _name(value: Any) -> str:
 
 def _value(text: str, form: Any) -> Any:
     if form is bool:
-        return {"true": True, "false": False}[text]
+        return {"true": True, "false": False}[text.lower()]
     if form is datetime:
         instant = datetime.fromisoformat(text)
         return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
