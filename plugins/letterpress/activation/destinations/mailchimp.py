@@ -1,0 +1,442 @@
+"""Mailchimp, Marketing API 3.0: the members of one audience.
+
+A member is known by the hash of its address. Our id stands in the merge field ``CUSTOMERID``, so that a profile is
+never removed, moved or renamed that is somebody else's by now.
+
+**Who may be written to.** An upsert never writes a status. Whoever is no member yet becomes ``transactional`` by it:
+kept, but never mailed a campaign (``status_if_new``, which stands in the vendor's example of that request and not in
+its schema; should the vendor not heed it, the run stops). Only subscribe makes somebody ``subscribed``. Who has
+unsubscribed in person, bounced or complained stays so whatever we send: ``compliance_state``. The vendor tells that
+in its answer or not at all, so what became of each is looked at.
+
+**An address that changed.** The member is renamed before it is written, and keeps status, tags and history. Where the
+new address is a member too, its own status holds and the former one is archived: otherwise the person would be
+written to at both.
+
+**A person's ids that became one.** ``CUSTOMERID`` is rewritten, and nothing else. To delete the former profile and
+create the surviving one would archive the member, and bring it back without its subscription.
+
+**Delete** archives: the person may come back. **Erase** deletes for good; the vendor then refuses that address for
+ever, until its owner subscribes by the vendor's own form.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from letterpress.activation.configuration import Block
+from letterpress.activation.destinations.answers.mailchimp import (
+    ID_FIELD,
+    Authorisation,
+    by_address,
+    check_nobody_was_subscribed,
+    checked_address,
+    event_of,
+    explained,
+    hash_of,
+    hash_of_email,
+    held_of,
+    is_of,
+    is_throttled,
+    just_before,
+    normal,
+    refused_of,
+    results_of,
+    row_error,
+    with_status,
+)
+from letterpress.activation.destinations.connections import Connection
+from letterpress.activation.destinations.http import JsonApi
+from letterpress.activation.destinations.spec import (
+    BatchRefused,
+    DestinationError,
+    Endpoint,
+    Held,
+    Limit,
+    Operation,
+    Results,
+    Row,
+    RowError,
+    Shape,
+    SuppressionEvent,
+)
+
+MOST_MERGE_FIELDS = 80
+PAGE = 1_000
+TIMEOUT = 120.0  # seconds; the vendor itself gives up after that
+
+SHAPE = Shape(
+    external_id=f"merge_fields.{ID_FIELD}",
+    email="email_address",
+    attributes="merge_fields",
+    cleared="",
+    is_email_key=True,
+    list_separator=",",
+    attribute_pattern=r"[A-Z][A-Z0-9_]{0,9}",
+    reserved=(ID_FIELD, "EMAIL"),
+)
+
+# Ten requests at once, whatever they are and however quick: the vendor has no other limit. The engine's eight leave
+# two for whoever reads at the same time. The vendor names no largest body: five megabytes are our own caution.
+_ONE = Endpoint(limits=(Limit(requests=10, seconds=0.0),), shared="connections", in_flight=8)
+_MANY = replace(_ONE, rows=500)
+ENDPOINTS = {
+    Operation.SUPPRESS: _MANY,
+    Operation.ERASE: _ONE,
+    Operation.MOVE: _ONE,
+    Operation.LEAVE: _MANY,
+    Operation.DELETE: _ONE,
+    Operation.SUBSCRIBE: _MANY,
+    Operation.UPSERT: _MANY,
+    Operation.JOIN: _MANY,
+    "prepare": _ONE,
+    "suppressions": _ONE,
+    "read": _ONE,
+}
+
+# By type of ours: the merge field that is made for it, and those that take it as well where a marketer made them.
+_TEXTS = ("text", "phone", "url", "imageurl", "radio", "dropdown", "birthday", "zip")
+_MERGE_TYPES = {
+    "string": _TEXTS,
+    "list": ("text",),
+    "datetime": ("text",),  # a date field would lose the time
+    "number": ("number",),
+    "date": ("date",),
+}
+
+_STOPPED = ("compliance_state", "forgotten_email")  # no mail goes to these in any case
+_BY_ADDRESS = (Operation.SUBSCRIBE, Operation.UPSERT, Operation.JOIN)
+_UNSUBSCRIBED = {"status": "unsubscribed"}
+_MEMBER_FIELDS = ("id", "email_address", "status", "merge_fields", "tags", "tags_count", "last_changed")
+
+
+class Options(Block):
+    """Which audience."""
+
+    list_id: str = Field(pattern=r"^[A-Za-z0-9]+$", description="the audience's id, as its settings show it")
+
+
+@contextmanager
+def open_client(connection: Connection, options: Options) -> Iterator["Mailchimp"]:
+    """A client that connects with its first request and is closed at the end."""
+    api = JsonApi(
+        "mailchimp",
+        replace(connection, base_url=checked_address(connection)),
+        ENDPOINTS,
+        auth=Authorisation(connection.token),
+        explain=explained,
+        is_throttled=is_throttled,
+        timeout=TIMEOUT,
+    )
+    try:
+        yield Mailchimp(api, options.list_id)
+    finally:
+        api.close()
+
+
+class Mailchimp:
+    """The operations of :class:`~letterpress.activation.destinations.spec.Client`."""
+
+    def __init__(self, api: JsonApi, list_id: str):
+        self._api, self._list = api, f"/3.0/lists/{list_id}"
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made, repeated ones counted again."""
+        return self._api.requests
+
+    def prepare(self, attributes: Mapping[str, str], lists: Iterable[str]) -> None:
+        """Create the merge fields that are missing, and look that the tags are there.
+
+        Raises :class:`DestinationError` for a merge field of another type, for too many, and for an unknown tag.
+        """
+        wanted = {ID_FIELD: "string", **attributes}
+        held = self._merge_fields()
+        for tag, kind in wanted.items():
+            if kind not in _MERGE_TYPES:
+                raise DestinationError(
+                    f"mailchimp: merge field {tag}: expected one of {', '.join(_MERGE_TYPES)}, found {kind}, which "
+                    "Mailchimp does not have; give the attribute the type string"
+                )
+            if tag in held and held[tag] not in _MERGE_TYPES[kind]:
+                raise DestinationError(
+                    f"mailchimp: merge field {tag}: expected {' or '.join(_MERGE_TYPES[kind])} for a {kind}, found "
+                    f"{held[tag]}; map the attribute to another name or give it another type"
+                )
+        missing = {tag: kind for tag, kind in wanted.items() if tag not in held}
+        if len(held) + len(missing) > MOST_MERGE_FIELDS:
+            raise DestinationError(
+                f"mailchimp: expected room for {len(missing)} merge fields, found {len(held)} of {MOST_MERGE_FIELDS} "
+                "taken; map fewer attributes or delete unused audience fields"
+            )
+        if wanted_tags := set(lists):
+            tags = self._tags()
+            unknown = sorted(wanted_tags - set(tags))
+            if unknown:
+                known = ", ".join(f"{number} ({name})" for number, name in tags.items()) or "none"
+                raise DestinationError(
+                    f"mailchimp: lists: expected ids of tags of this audience, found {', '.join(unknown)}; there are: "
+                    f"{known}"
+                )
+        self._create(missing)
+
+    def send(self, operation: Operation, rows: Sequence[Row], *, key: str, list_id: str | None) -> Results:
+        """The answers are there at once; what is sent again changes nothing, so the key is not needed."""
+        known = [row for row in rows if row.email or (row.vendor_id and operation not in _BY_ADDRESS)]
+        unknown = {row.customer_id for row in rows} - {row.customer_id for row in known}
+        errors = dict.fromkeys(unknown, RowError("no_email", "a member is named by its address, and there is none"))
+        if not known:
+            return Results(errors)
+        found = self._carry_out(operation, known, f"{self._list}/segments/{list_id}")
+        return replace(found, errors={**errors, **found.errors})
+
+    def results(self, operation: Operation, job_id: str, rows: Sequence[Row]) -> Results | None:
+        """Nothing is queued there."""
+        raise ValueError(f"mailchimp: expected no job, found {job_id}")
+
+    def is_busy(self) -> bool:
+        """Nothing is queued there."""
+        return False
+
+    def suppressions(self, since: str | None) -> tuple[list[SuppressionEvent], str | None]:
+        """Unsubscribed and cleaned members, and complaints; the position is an instant for each of them.
+
+        The vendor does not tell when somebody unsubscribed, only when the member last changed: it is the latest
+        that it can have been. Complaints cannot be asked for by time; they are few, and all are read.
+        """
+        position = orjson.loads(since) if since else {}
+        found: dict[tuple[str, str], SuppressionEvent] = {}
+        for status, reason in (("unsubscribed", "unsubscribed"), ("cleaned", "bounced")):
+            for member in self._members("suppressions", position.get(status), status=status):
+                found[(member["id"], reason)] = event_of(member, reason, member["last_changed"])
+                position[status] = max(member["last_changed"], position.get(status, ""))
+        known = position.get("complained", "")
+        for report in self._pages("suppressions", "/abuse-reports", "abuse_reports", {}):
+            if report["date"] >= known:
+                found[(report["email_id"], "complained")] = event_of(report, "complained", report["date"])
+                position["complained"] = max(report["date"], position.get("complained", ""))
+        return list(found.values()), orjson.dumps(position).decode() if position else since
+
+    def read(self, rows: Sequence[Row], attributes: Sequence[str]) -> list[Held]:
+        """Few people one by one, many in pages of the whole audience: whichever takes fewer requests."""
+        wanted = {hash_of(row): row for row in rows}
+        found = (self._one("read", key, _MEMBER_FIELDS) for key in wanted)
+        if len(wanted) > 1 and len(wanted) > self._size() / PAGE:
+            found = self._members("read", None)
+        held = {}
+        for member in found:
+            row = wanted.get(member["id"]) if member else None
+            if row is not None and member["status"] != "archived" and is_of(member, row.customer_id):
+                held[row.customer_id] = held_of(row, member, attributes)
+        return list(held.values())
+
+    def _carry_out(self, operation: Operation, rows: Sequence[Row], segment: str) -> Results:
+        match operation:
+            case Operation.UPSERT | Operation.SUBSCRIBE:
+                return self._write(operation, rows)
+            case Operation.SUPPRESS:
+                return self._suppress(rows)
+            case Operation.JOIN:
+                return self._tag(operation, segment, "members_to_add", rows)
+            case Operation.LEAVE:
+                return self._leave(segment, rows)
+            case Operation.MOVE | Operation.DELETE | Operation.ERASE:
+                one = {Operation.MOVE: self._move, Operation.DELETE: self._delete, Operation.ERASE: self._erase}
+                return results_of({row.customer_id: one[operation](row) for row in rows})
+        raise ValueError(f"mailchimp: expected an operation of {', '.join(ENDPOINTS)}, found {operation}")
+
+    def _write(self, operation: Operation, rows: Sequence[Row]) -> Results:
+        """Rename the members whose address changed, then write all of them in one request."""
+        by_email: dict[str, Row] = {}
+        errors: dict[str, RowError] = {}
+        for row in rows:
+            other = by_email.setdefault(normal(row.email), row)
+            if other is not row:
+                errors[row.customer_id] = RowError("duplicate_email", "another customer of this batch has the address")
+            elif row.vendor_id not in (None, hash_of_email(row.email)):
+                refused = self._rename(operation, row)
+                errors.update({row.customer_id: refused} if refused else {})
+        sent = {email: row for email, row in by_email.items() if row.customer_id not in errors}
+        if not sent:
+            return Results(errors)
+        answer = self._batch(operation, [with_status(operation, row) for row in sent.values()])
+        written = {normal(one["email_address"]): one for one in (*answer["new_members"], *answer["updated_members"])}
+        found = refused_of(answer["errors"], {email: [row] for email, row in sent.items()}, written.values())
+        errors |= found.errors
+        if operation is Operation.SUBSCRIBE:
+            asked = {email: row for email, row in sent.items() if row.customer_id not in found.errors}
+            errors |= self._not_subscribed(asked, written)
+        else:
+            check_nobody_was_subscribed(answer["new_members"])
+        vendor_ids = {
+            row.customer_id: written[email]["id"] if email in written else hash_of_email(email)
+            for email, row in sent.items()
+            if row.customer_id not in errors and row.customer_id not in found.unanswered
+        }
+        return Results(errors, vendor_ids, found.unanswered - set(errors))
+
+    def _not_subscribed(self, rows: Mapping[str, Row], written: Mapping[str, Mapping]) -> dict[str, RowError]:
+        """Who was accepted and is still not subscribed; whom the answer leaves out is asked for."""
+        errors = {}
+        for email, row in rows.items():
+            member = written.get(email) or self._one(Operation.SUBSCRIBE, hash_of_email(email), ("status",))
+            status = member["status"] if member else "no member"
+            if status != "subscribed":
+                errors[row.customer_id] = RowError("compliance_state", f"expected subscribed, found {status}")
+        return errors
+
+    def _rename(self, operation: Operation, row: Row) -> RowError | None:
+        """A member gets the person's new address; where that is a member too, the former one is archived."""
+        if self._own(operation, row.vendor_id, row.customer_id) is None:
+            return None  # renamed before, or it never was or no longer is this person's
+        refused = self._patch(operation, row.vendor_id, {"email_address": row.email})
+        return self._archive(operation, row.vendor_id) if refused and refused.code == "member_exists" else refused
+
+    def _suppress(self, rows: Sequence[Row]) -> Results:
+        """Members whose address we know in one request, those whose address changed by their hash."""
+        here, renamed = by_address(rows)
+        errors = {row.customer_id: self._patch(Operation.SUPPRESS, hash_of(row), _UNSUBSCRIBED) for row in renamed}
+        unanswered: frozenset[str] = frozenset()
+        if here:
+            answer = self._batch(
+                Operation.SUPPRESS, [orjson.dumps({"email_address": email, **_UNSUBSCRIBED}) for email in here]
+            )
+            found = refused_of(answer["errors"], here, (*answer["new_members"], *answer["updated_members"]))
+            errors, unanswered = {**errors, **found.errors}, found.unanswered
+        told = {who: error for who, error in errors.items() if error is None or error.code not in _STOPPED}
+        return replace(results_of(told), unanswered=unanswered)
+
+    def _tag(self, operation: Operation, segment: str, what: str, rows: Sequence[Row]) -> Results:
+        """Add members to a tag or take them out of it."""
+        by_email: dict[str, list[Row]] = {}
+        for row in rows:
+            by_email.setdefault(normal(row.email), []).append(row)
+        answer = self._api.post(operation, segment, {what: list(by_email)})
+        return refused_of(answer["errors"], by_email, (*answer["members_added"], *answer["members_removed"]))
+
+    def _leave(self, segment: str, rows: Sequence[Row]) -> Results:
+        """By address, or by hash where the address changed; who is not in it has left."""
+        here, renamed = by_address(rows)
+        for row in renamed:
+            self._api.request(Operation.LEAVE, "DELETE", f"{segment}/members/{hash_of(row)}", expected=(404,))
+        if not here:
+            return Results()
+        found = self._tag(Operation.LEAVE, segment, "members_to_remove", [row for one in here.values() for row in one])
+        left = {who: error for who, error in found.errors.items() if error.code == "not_a_member"}
+        return replace(found, errors={who: error for who, error in found.errors.items() if who not in left})
+
+    def _move(self, row: Row) -> RowError | None:
+        """The member is the surviving id's from now on."""
+        if self._own(Operation.MOVE, hash_of(row), row.customer_id) is None:
+            return None
+        return self._patch(Operation.MOVE, hash_of(row), {"merge_fields": {ID_FIELD: row.moves_to}})
+
+    def _delete(self, row: Row) -> RowError | None:
+        held = self._own(Operation.DELETE, hash_of(row), row.customer_id)
+        return None if held is None else self._archive(Operation.DELETE, held["id"])
+
+    def _erase(self, row: Row) -> RowError | None:
+        """The member that we know of, and the one of the present address.
+
+        One that carries another customer's id is left alone, and the person reported: somebody has to look.
+        """
+        error = None
+        for key in sorted({row.vendor_id, hash_of_email(row.email) if row.email else None} - {None}):
+            member = self._one(Operation.ERASE, key, ("id", "merge_fields"))
+            if member and not is_of(member, row.customer_id):
+                error = RowError("held_by_another", "the member carries another customer's id")
+            elif member:
+                path = f"{self._list}/members/{key}/actions/delete-permanent"
+                self._api.request(Operation.ERASE, "POST", path, expected=(404,))
+        return error
+
+    def _archive(self, operation: Operation, key: str) -> RowError | None:
+        """The vendor archives nobody who bounced or has not confirmed yet, and nobody twice: 405."""
+        path = f"{self._list}/members/{key}"
+        if self._api.request(operation, "DELETE", path, expected=(404, 405)).status_code != 405:
+            return None
+        member = self._one(operation, key, ("status",))
+        if member is None or member["status"] == "archived":
+            return None
+        return RowError("cannot_archive", f"Mailchimp keeps a member whose status is {member['status']}")
+
+    def _patch(self, operation: Operation, key: str, body: Mapping[str, Any]) -> RowError | None:
+        """Change one member; whom the vendor does not know needs no change."""
+        path = f"{self._list}/members/{key}?skip_merge_validation=true"
+        try:
+            self._api.post(operation, path, body, method="PATCH", expected=(404,))
+        except BatchRefused as refused:
+            return row_error({"error": refused.message, "error_code": refused.code})
+        return None
+
+    def _batch(self, operation: Operation, members: Sequence[bytes]) -> dict[str, Any]:
+        # A member of whom only the changes are sent shall not be refused for a required field that it has already.
+        body = b'{"update_existing":true,"members":[' + b",".join(members) + b"]}"
+        return self._api.post(operation, f"{self._list}?skip_merge_validation=true", body)
+
+    def _own(self, operation: Operation, key: str, customer_id: str) -> dict[str, Any] | None:
+        """The member of a hash; none where there is none, or it is somebody else's by now."""
+        member = self._one(operation, key, ("id", "status", "merge_fields"))
+        return member if member and is_of(member, customer_id) else None
+
+    def _one(self, endpoint: str, key: str, fields: Sequence[str]) -> dict[str, Any] | None:
+        query = {"fields": ",".join(fields)}
+        return self._api.get(endpoint, f"{self._list}/members/{key}", params=query, missing=(404,))
+
+    def _size(self) -> int:
+        query = {"count": 1, "fields": "total_items"}
+        return self._api.get("read", f"{self._list}/members", params=query)["total_items"]
+
+    def _members(self, endpoint: str, since: str | None, **query: str) -> Iterator[dict[str, Any]]:
+        """Members in the order of their last change, from an instant on; some come twice.
+
+        Each page begins at the last one's end in time, not at a number: whoever changes in between moves to the
+        end, and would push another over the edge of the pages.
+        """
+        fields = ",".join(f"members.{name}" for name in _MEMBER_FIELDS)
+        given = {"sort_field": "last_changed", "sort_dir": "ASC", "count": PAGE, "fields": fields, **query}
+        after, offset = just_before(since), 0
+        while True:
+            params = {**given, "offset": offset, **({"since_last_changed": after} if after else {})}
+            page = self._api.get(endpoint, f"{self._list}/members", params=params)["members"]
+            yield from page
+            if len(page) < PAGE:
+                return
+            latest = just_before(page[-1]["last_changed"])
+            after, offset = (after, offset + PAGE) if after and latest <= after else (latest, 0)
+
+    def _pages(self, endpoint: str, path: str, name: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            params = {"count": PAGE, "offset": offset, **query}
+            page = self._api.get(endpoint, f"{self._list}{path}", params=params)[name]
+            yield from page
+            if len(page) < PAGE:
+                return
+            offset += PAGE
+
+    def _merge_fields(self) -> dict[str, str]:
+        return {one["tag"]: one["type"] for one in self._pages("prepare", "/merge-fields", "merge_fields", {})}
+
+    def _tags(self) -> dict[str, str]:
+        segments = self._pages("prepare", "/segments", "segments", {"type": "static"})
+        return {str(one["id"]): one["name"] for one in segments}
+
+    def _create(self, missing: Mapping[str, str]) -> None:
+        """Create merge fields, hidden from the sign-up form; one that was made already is refused, and there."""
+        refusals = {}
+        for tag, kind in missing.items():
+            field = {"tag": tag, "name": tag, "type": _MERGE_TYPES[kind][0], "public": False}
+            try:
+                self._api.post("prepare", f"{self._list}/merge-fields", field)
+            except BatchRefused as refused:
+                refusals[tag] = refused
+        for tag in sorted(set(refusals) - set(self._merge_fields() if refusals else ())):
+            raise DestinationError(
+                f"mailchimp: merge field {tag}: expected to create it, found {refusals[tag]}; create it in the "
+                "audience's settings or map the attribute to another name"
+            )
