@@ -2,7 +2,7 @@
 
 import mailchimp_line as line
 import pytest
-from mailchimp_line import ANNA, ATTRIBUTES, BEN, CARA, EVERY, documents, person, restore, send, state, subscribed
+from mailchimp_line import ANNA, ATTRIBUTES, BEN, CARA, EVERY, documents, person, raw, restore, send, state, subscribed
 
 from letterpress.activation.destinations import mailchimp
 from letterpress.activation.destinations.spec import DestinationError, Operation, Row
@@ -60,6 +60,16 @@ def test_an_update_keeps_what_it_does_not_name_and_clears_what_is_empty(vendor, 
     send(client, Operation.UPSERT, person("c1", ANNA, RFM="111", DECILE=mailchimp.SHAPE.cleared))
     values = vendor.app.member(ANNA)["merge_fields"]
     assert (values["FNAME"], values["RFM"], values["DECILE"]) == ("Anna", "111", "")
+
+
+def test_a_required_merge_field_does_not_stand_in_the_way_of_an_update_without_it(vendor, client):
+    vendor.app.audience.fields["LNAME"]["required"] = True
+    subscribed(client, ("c1", ANNA))
+    results = send(client, Operation.UPSERT, person("c1", BEN, vendor_id=subscriber_hash(ANNA), FNAME="Anna"))
+    refused = raw(vendor, "POST", "", {"members": [{"email_address": BEN}], "update_existing": True}).json()
+    assert results.errors == {}
+    assert vendor.app.member(BEN)["merge_fields"]["FNAME"] == "Anna"
+    assert refused["errors"][0]["field"] == "LNAME"
 
 
 def test_subscribing_makes_a_subscriber_with_the_instant_of_the_opt_in(vendor, client):

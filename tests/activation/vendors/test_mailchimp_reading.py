@@ -15,9 +15,6 @@ from letterpress.demo.vendors.mailchimp_audience import subscriber_hash
 served, vendor, opened, client, populated = line.served, line.vendor, line.opened, line.client, line.populated
 
 
-# Coming back.
-
-
 def test_suppressions_come_back_with_their_reasons_and_go_on_from_a_position(vendor, client, clock):
     subscribed(client, *((f"c{number}", f"person{number}@example.com") for number in range(6)))
     vendor.app.unsubscribe("person0@example.com")
@@ -41,7 +38,12 @@ def test_suppressions_come_back_with_their_reasons_and_go_on_from_a_position(ven
     clock.pause(60)
     events, latest = client.suppressions(later)
     # What came in the last second that is known of, of each kind, comes again: there may have been more in it.
-    assert {event.email for event in events} == {f"person{number}@example.com" for number in (1, 3, 4)}
+    assert {(event.email, event.reason) for event in events} == {
+        ("person1@example.com", "bounced"),
+        ("person3@example.com", "unsubscribed"),
+        ("person4@example.com", "unsubscribed"),
+        ("person4@example.com", "complained"),
+    }
     assert latest == later
 
 
@@ -95,6 +97,16 @@ def test_what_was_written_is_read_in_the_field_map_s_names(vendor, client):
     assert (ben.lists, ben.is_suppressed) == (frozenset(), True)
 
 
+@pytest.mark.parametrize(
+    ("happens", "is_suppressed"), [("open", False), ("unsubscribe", True), ("bounce", True), ("complain", True)]
+)
+def test_whether_somebody_may_be_mailed_there_is_read(vendor, client, happens, is_suppressed):
+    subscribed(client, ("c1", ANNA))
+    getattr(vendor.app, happens)(ANNA)
+    (held,) = client.read([Row("c1", ANNA)], [])
+    assert held.is_suppressed is is_suppressed
+
+
 def test_many_people_are_read_in_pages(vendor, client):
     people = [(f"c{number}", f"person{number}@example.com") for number in range(1_200)]
     for start in range(0, 1_200, 400):
@@ -110,6 +122,7 @@ def test_who_is_archived_or_somebody_else_s_by_now_is_not_read(vendor, client):
     subscribed(client, ("c1", ANNA), ("c2", BEN))
     send(client, Operation.DELETE, Row("c1", ANNA))
     assert client.read([Row("c1", ANNA), Row("c3", BEN)], []) == []
+    assert client.read([Row("c1", ANNA)], []) == []
     assert client.read([], []) == []
 
 

@@ -292,9 +292,16 @@ def test_wrong_credentials_are_told_with_the_remedy_and_without_the_secret(vendo
     assert token not in str(refused.value)
 
 
-def test_a_token_of_oauth_is_sent_as_such(vendor, opened, monkeypatch):
-    monkeypatch.setattr(vendor.app, "token", "oauth")
-    assert opened(vendor, token="oauth").suppressions(None) == ([], None)
+@pytest.mark.parametrize(("token", "kind"), [(KEY, "Basic"), ("oauth", "Bearer")], ids=["an API key", "a token"])
+def test_an_api_key_and_a_token_of_oauth_are_each_sent_as_the_vendor_wants_them(vendor, opened, token, kind):
+    def seen(call):
+        kinds.append(call.headers["authorization"].split()[0])
+        authorise(call)
+
+    kinds, authorise = [], vendor.app.authorise
+    vendor.app.token, vendor.app.authorise = token, seen
+    assert opened(vendor, token=token).suppressions(None) == ([], None)
+    assert set(kinds) == {kind}
 
 
 def test_another_data_centre_than_the_key_s_is_told_before_the_first_request():

@@ -142,6 +142,10 @@ class Mailchimp(StandIn):
         for number, given in enumerate(members):
             if "email_address" not in given:
                 raise forms.invalid((f"members.item:{number}", "Required fields were not provided: email_address"))
+        rules = {
+            "may_update": body.get("update_existing", False),
+            "needs_required": not query.get("skip_merge_validation", False),
+        }
         new, updated, errors, seen = [], [], [], set()
         for given in members:
             email = given["email_address"]
@@ -152,7 +156,7 @@ class Mailchimp(StandIn):
             try:
                 if is_again:
                     raise MemberError("stands in this request more than once")
-                is_new, member = self.audience.write(given, may_update=body.get("update_existing", False))
+                is_new, member = self.audience.write(given, **rules)
                 (new if is_new else updated).append(member)
             except MemberError as error:
                 if self.tells_of_compliance or error.title != "Member In Compliance State":
@@ -192,10 +196,11 @@ class Mailchimp(StandIn):
 
     @route("PATCH", ROUTE_TO_MEMBER)
     def _change_member(self, call: Call) -> Answer:
-        forms.checked_query(call.query, forms.MEMBER_QUERY)
+        query = forms.checked_query(call.query, forms.MEMBER_QUERY)
+        needs_required = not query.get("skip_merge_validation", False)
         member, given = self._member(call), forms.checked(call.body, forms.CHANGED_MEMBER)
         try:
-            return Answer(200, self.audience.shown(self.audience.change(member, given)))
+            return Answer(200, self.audience.shown(self.audience.change(member, given, needs_required=needs_required)))
         except MemberError as error:
             raise error.refusal(given.get("email_address", member["email_address"])) from None
 

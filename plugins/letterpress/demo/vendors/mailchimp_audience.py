@@ -81,10 +81,13 @@ class Audience:
             "list_id": LIST_ID,
         }
 
-    def write(self, given: Mapping[str, Any], *, may_update: bool) -> tuple[bool, dict[str, Any]]:
+    def write(
+        self, given: Mapping[str, Any], *, may_update: bool, needs_required: bool = False
+    ) -> tuple[bool, dict[str, Any]]:
         """Create or update a member of a batch: whether it is new, and the member. Raises :class:`MemberError`.
 
-        An archived member is as good as a new one, but what its person decided holds.
+        An archived member is as good as a new one, but what its person decided holds. ``needs_required`` says that
+        no required merge field may be left out.
         """
         key = subscriber_hash(given["email_address"])
         self._check_address(given["email_address"])
@@ -106,9 +109,11 @@ class Audience:
                 code="ERROR_CONTACT_EXISTS",
             )
         self._check_status(held, status)
-        return is_new, self._kept(held, given, status, self._merged(given))
+        return is_new, self._kept(held, given, status, self._merged(given, needs_required))
 
-    def change(self, member: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def change(
+        self, member: Mapping[str, Any], given: Mapping[str, Any], *, needs_required: bool = False
+    ) -> dict[str, Any]:
         """Change one member, its address too. Raises :class:`MemberError`."""
         email = given.get("email_address", member["email_address"])
         key = subscriber_hash(email)
@@ -118,7 +123,7 @@ class Audience:
                 "is already a list member. Use PUT to insert or update list members.", title="Member Exists"
             )
         self._check_status(member, given.get("status"))
-        values = self._merged(given)
+        values = self._merged(given, needs_required)
         del self.members[member["id"]]
         return self._kept(member, given, given.get("status"), values)
 
@@ -189,9 +194,13 @@ class Audience:
                 title="Member In Compliance State",
             )
 
-    def _merged(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _merged(self, given: Mapping[str, Any], needs_required: bool) -> dict[str, Any]:
         values = {}
-        for tag, value in given.get("merge_fields", {}).items():
+        named = given.get("merge_fields", {})
+        for tag, field in self.fields.items() if needs_required else ():
+            if field["required"] and named.get(tag, "") == "":
+                raise MemberError("Please enter a value", field=tag)
+        for tag, value in named.items():
             if tag not in self.fields:
                 raise MemberError("This merge field does not exist", field=tag)
             try:
