@@ -170,6 +170,22 @@ def test_the_former_address_is_archived_where_the_new_one_is_a_member_too(vendor
     assert vendor.app.member(BEN)["merge_fields"]["FNAME"] == "Anna"
 
 
+def test_an_address_that_bounced_is_left_behind_and_the_new_one_can_be_subscribed(vendor, client):
+    subscribed(client, ("c1", ANNA))
+    vendor.app.bounce(ANNA)
+    results = send(client, Operation.SUBSCRIBE, person("c1", BEN, vendor_id=subscriber_hash(ANNA)))
+    assert results.errors == {}
+    assert (vendor.app.member(ANNA)["status"], vendor.app.member(BEN)["status"]) == ("cleaned", "subscribed")
+
+
+def test_who_unsubscribed_in_person_stays_so_under_a_new_address(vendor, client):
+    subscribed(client, ("c1", ANNA))
+    vendor.app.unsubscribe(ANNA)
+    results = send(client, Operation.SUBSCRIBE, person("c1", BEN, vendor_id=subscriber_hash(ANNA)))
+    assert results.errors["c1"].code == "compliance_state"
+    assert vendor.app.member(BEN)["status"] == "unsubscribed"
+
+
 def test_a_new_address_that_the_vendor_refuses_concerns_one_person_alone(vendor, client):
     subscribed(client, ("c1", ANNA))
     fake = person("c1", "anna@nowhere.invalid", vendor_id=subscriber_hash(ANNA))
@@ -241,6 +257,27 @@ def test_a_moved_profile_is_the_surviving_id_s_and_keeps_its_subscription(vendor
     member = vendor.app.member(ANNA)
     assert (member["merge_fields"]["CUSTOMERID"], member["status"]) == ("c9", "subscribed")
     assert vendor.app.tagged(tag) == {ANNA}
+
+
+def test_where_the_surviving_id_has_a_member_it_stays_and_the_former_is_archived(vendor, client):
+    subscribed(client, ("c1", ANNA), ("c9", BEN))
+    before = vendor.app.member(BEN)
+    for _ in range(2):
+        assert (
+            send(client, Operation.MOVE, Row("c1", ANNA, vendor_id=subscriber_hash(ANNA), moves_to="c9")).errors == {}
+        )
+    assert vendor.app.member(ANNA)["status"] == "archived"
+    assert vendor.app.member(BEN) == before
+
+
+def test_of_two_former_ids_one_gives_its_member_to_the_surviving_one(vendor, client):
+    subscribed(client, ("c1", ANNA), ("c2", BEN), ("c3", CARA))
+    rows = [Row("c1", ANNA, moves_to="c9"), Row("c2", BEN, moves_to="c9"), Row("c3", CARA, moves_to="c8")]
+    assert send(client, Operation.MOVE, *rows).errors == {}
+    found = {email: vendor.app.member(email) for email in (ANNA, BEN, CARA)}
+    ids = {email: one["merge_fields"]["CUSTOMERID"] for email, one in found.items() if one["status"] == "subscribed"}
+    assert ids == {ANNA: "c9", CARA: "c8"}
+    assert found[BEN]["status"] == "archived"
 
 
 def test_a_deleted_member_is_archived_and_may_come_back(vendor, client):

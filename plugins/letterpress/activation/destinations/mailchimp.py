@@ -13,14 +13,18 @@ in its answer or not at all, so what became of each is looked at.
 new address is a member too, its own status holds and the former one is archived: otherwise the person would be
 written to at both.
 
+An address that bounced is left behind: a member renamed from it would stay ``cleaned`` under the new one.
+
 **A person's ids that became one.** ``CUSTOMERID`` is rewritten, and nothing else. To delete the former profile and
-create the surviving one would archive the member, and bring it back without its subscription.
+create the surviving one would archive the member, and bring it back without its subscription. Where the surviving id
+has a member of its own, that one stays and the former is archived. The vendor finds nobody by a merge field, so the
+whole audience is read for it, once for each batch of moves.
 
 **Delete** archives: the person may come back. **Erase** deletes for good; the vendor then refuses that address for
 ever, until its owner subscribes by the vendor's own form.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -87,7 +91,7 @@ _MANY = replace(_ONE, rows=500)
 ENDPOINTS = {
     Operation.SUPPRESS: _MANY,
     Operation.ERASE: _ONE,
-    Operation.MOVE: _ONE,
+    Operation.MOVE: replace(_MANY, in_flight=1),  # of two that move to one id, the later has to see the earlier
     Operation.LEAVE: _MANY,
     Operation.DELETE: _ONE,
     Operation.SUBSCRIBE: _MANY,
@@ -109,6 +113,7 @@ _MERGE_TYPES = {
 }
 
 _STOPPED = ("compliance_state", "forgotten_email")  # no mail goes to these in any case
+_SILENT = ("cleaned", "archived")  # members who get no mail, whatever they opted in to
 _BY_ADDRESS = (Operation.SUBSCRIBE, Operation.UPSERT, Operation.JOIN)
 _UNSUBSCRIBED = {"status": "unsubscribed"}
 _MEMBER_FIELDS = ("id", "email_address", "status", "merge_fields", "tags", "tags_count", "last_changed")
@@ -244,9 +249,12 @@ class Mailchimp:
                 return self._tag(operation, segment, "members_to_add", rows)
             case Operation.LEAVE:
                 return self._leave(segment, rows)
-            case Operation.MOVE | Operation.DELETE | Operation.ERASE:
-                one = {Operation.MOVE: self._move, Operation.DELETE: self._delete, Operation.ERASE: self._erase}
-                return results_of({row.customer_id: one[operation](row) for row in rows})
+            case Operation.MOVE:
+                return self._move(rows)
+            case Operation.DELETE:
+                return results_of({row.customer_id: self._delete(row) for row in rows})
+            case Operation.ERASE:
+                return results_of({row.customer_id: self._erase(row) for row in rows})
         raise ValueError(f"mailchimp: expected an operation of {', '.join(ENDPOINTS)}, found {operation}")
 
     def _write(self, operation: Operation, rows: Sequence[Row]) -> Results:
@@ -291,8 +299,9 @@ class Mailchimp:
 
     def _rename(self, operation: Operation, row: Row) -> RowError | None:
         """A member gets the person's new address; where that is a member too, the former one is archived."""
-        if self._own(operation, row.vendor_id, row.customer_id) is None:
-            return None  # renamed before, or it never was or no longer is this person's
+        former = self._own(operation, row.vendor_id, row.customer_id)
+        if former is None or former["status"] in _SILENT:
+            return None  # renamed before, no longer this person's, or nothing to take along
         refused = self._patch(operation, row.vendor_id, {"email_address": row.email})
         return self._archive(operation, row.vendor_id) if refused and refused.code == "member_exists" else refused
 
@@ -329,11 +338,26 @@ class Mailchimp:
         left = {who: error for who, error in found.errors.items() if error.code == "not_a_member"}
         return replace(found, errors={who: error for who, error in found.errors.items() if who not in left})
 
-    def _move(self, row: Row) -> RowError | None:
-        """The member is the surviving id's from now on."""
-        if self._own(Operation.MOVE, hash_of(row), row.customer_id) is None:
-            return None
-        return self._patch(Operation.MOVE, hash_of(row), {"merge_fields": {ID_FIELD: row.moves_to}})
+    def _move(self, rows: Sequence[Row]) -> Results:
+        """Members are the surviving ids' from now on, or archived where those have members of their own."""
+        members = {row.customer_id: self._own(Operation.MOVE, hash_of(row), row.customer_id) for row in rows}
+        moving = [row for row in rows if members[row.customer_id] is not None]
+        taken = self._ids_among({row.moves_to for row in moving}) if moving else set()
+        errors: dict[str, RowError | None] = {}
+        for row in moving:
+            member = members[row.customer_id]
+            if row.moves_to not in taken:
+                changes = {"merge_fields": {ID_FIELD: row.moves_to}}
+                errors[row.customer_id] = self._patch(Operation.MOVE, member["id"], changes)
+                taken.add(row.moves_to)
+            elif member["status"] not in _SILENT:
+                errors[row.customer_id] = self._archive(Operation.MOVE, member["id"])
+        return results_of(errors)
+
+    def _ids_among(self, wanted: Collection[str | None]) -> set[str | None]:
+        """Those of our ids that members carry."""
+        carried = (member["merge_fields"].get(ID_FIELD) for member in self._members(Operation.MOVE, None))
+        return {one for one in carried if one in wanted}
 
     def _delete(self, row: Row) -> RowError | None:
         held = self._own(Operation.DELETE, hash_of(row), row.customer_id)
