@@ -14,7 +14,7 @@ import gc
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,8 +33,10 @@ from letterpress.activation.destinations.spec import (
     Row,
     RowError,
 )
+from letterpress.activation.kept import Kept
 from letterpress.activation.ledger import Batch
 from letterpress.activation.plan import OPERATIONS, Plan, fingerprint
+from letterpress.activation.seal import Seal
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,8 @@ def advance(
         if is_idle:
             log.info("%s: plan %s: nothing to send", destination.name, plan.plan_id)
             return ApplyResult(plan.plan_id, destination.name, stage=len(STAGES))
-        client = stack.enter_context(open_client(destination, connection))
+        kept = Kept(engine, Seal(identity_key), destination.name)
+        client = stack.enter_context(open_client(destination, connection, kept))
         sender = Sender(destination, engine, client, identity_key, run_id, plan)
         run = _Run(sender)
         outstanding = run.read_results()
@@ -221,7 +224,7 @@ class _Run:
             if results is None:
                 outstanding += self._destination.endpoints[batch.operation].is_awaited
             else:
-                self._settle(batch, results)
+                self._settle(batch, results, self._sender.under_way(batch, results.errors).values())
         return outstanding
 
     def settle_abandoned(self) -> None:
@@ -314,15 +317,15 @@ class _Run:
                 ledger.queue(write, prepared.batch.batch_id, answer.job_id)
             self._tell(prepared.batch, len(prepared.rows))
             return 1
-        self._settle(prepared.batch, answer)
+        self._settle(prepared.batch, answer, prepared.rows)
         return 0
 
     def _bisect(self, prepared: Prepared, refusal: BatchRefused) -> int:
         """A request that was refused as a whole leaves again in two halves, down to the bad rows."""
         if len(prepared.rows) == 1:
             self._refused_alone += 1
-            error = RowError(refusal.code, refusal.message)
-            self._settle(prepared.batch, Results({prepared.rows[0].customer_id: error}))
+            error = refusal.errors.get(prepared.rows[0].customer_id) or RowError(refusal.code, refusal.message)
+            self._settle(prepared.batch, Results({prepared.rows[0].customer_id: error}), prepared.rows)
             if self._refused_alone >= ALL_BAD and not self.counts[ledger.ACCEPTED]:
                 raise DestinationError(
                     f"{self._destination.name}: {prepared.batch.operation}: {self._refused_alone} people in a row were "
@@ -332,7 +335,8 @@ class _Run:
             return 0
         if refusal.errors:  # the refusal says who is at fault: the rest leaves again without them
             with stores.writing(self._engine) as write:
-                self.counts.update(ledger.settle(write, prepared.batch, _at_fault(prepared, refusal)))
+                named = self._sender.impersonal(_at_fault(prepared, refusal), prepared.rows)
+                self.counts.update(ledger.settle(write, prepared.batch, named))
         else:
             with stores.writing(self._engine) as write:
                 ledger.refuse(write, prepared.batch)
@@ -368,7 +372,8 @@ class _Run:
         except BatchRefused as refusal:
             return self._bisect(prepared, refusal)
 
-    def _settle(self, batch: Batch, results: Results) -> None:
+    def _settle(self, batch: Batch, results: Results, rows: Iterable[Row] = ()) -> None:
+        results = self._sender.impersonal(results, list(rows))
         with stores.writing(self._engine) as write:
             counts = ledger.settle(write, batch, results, receipt=self._sender.receipt_of(batch))
         self.counts.update(counts)

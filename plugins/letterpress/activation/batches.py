@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -191,19 +191,36 @@ class Sender:
         batch = prepared.batch
         return self.client.send(batch.operation, prepared.rows, key=batch.batch_id, list_id=batch.list_id)
 
+    def impersonal(self, results: Results, rows: Sequence[Row]) -> Results:
+        """An answer whose messages hold no value of the people that they are about."""
+        if not results.errors:
+            return results
+        about = {row.customer_id: row for row in rows if row.customer_id in results.errors}
+        errors = {}
+        for customer_id, error in results.errors.items():
+            row = about.get(customer_id)
+            message = payloads.without_values(error.message, row and row.email, row and row.payload)
+            errors[customer_id] = replace(error, message=message)
+        return replace(results, errors=errors)
+
     def from_ledger(self, batch: Batch) -> list[Prepared]:
         """The two halves of a request of profiles, as the ledger has them; empty for one of a single person."""
         with stores.reading(self.engine) as read:
             rows = ledger.rows_of_batch(read, batch)
         if len(rows) < 2:
             return []
-        with stores.reading(self.engine) as read:
-            sealed = ledger.payloads(read, batch.destination, {row.customer_id: row.pending for row in rows})
-        items = []
-        for row in rows:
-            profile = self._seal.open(sealed[row.customer_id]) if row.customer_id in sealed else None
-            email = payloads.email_of(self.destination, profile) if profile else None
-            items.append(Item(profile, row.customer_id, "create", row.revision, row.pending, email))
+        people = self.under_way(batch, [row.customer_id for row in rows])
+        items = [
+            Item(
+                people[row.customer_id].payload,
+                row.customer_id,
+                "create",
+                row.revision,
+                row.pending,
+                people[row.customer_id].email,
+            )
+            for row in rows
+        ]
         with stores.reading(self.engine) as read:
             people = [(item.customer_id, item.email) for item in items]
             stopped = suppression.stopped(read, people, self._identity_key)
@@ -213,6 +230,18 @@ class Sender:
         halves = [Batched(batch.operation, batch.facet, part) for part in (items[:middle], items[middle:]) if part]
         prepared = [self.prepare(half) for half in halves]
         return [one for one in prepared if one is not None]
+
+    def under_way(self, batch: Batch, customer_ids: Collection[str]) -> dict[str, Row]:
+        """People of a queued request with the profiles that are pending, as the ledger has them."""
+        with stores.reading(self.engine) as read:
+            rows = [row for row in ledger.rows_of_batch(read, batch) if row.customer_id in set(customer_ids)]
+            sealed = ledger.payloads(read, batch.destination, {row.customer_id: row.pending for row in rows})
+        found = {}
+        for row in rows:
+            profile = self._seal.open(sealed[row.customer_id]) if row.customer_id in sealed else None
+            email = payloads.email_of(self.destination, profile) if profile else None
+            found[row.customer_id] = Row(row.customer_id, email, profile, row.vendor_id)
+        return found
 
     def receipt_of(self, batch: Batch) -> Callable[[str], tuple[str, str]]:
         """What is kept of somebody erased: keyed hashes of the person, and of the request that did it."""
@@ -281,7 +310,7 @@ class Sender:
                 sent = payloads.cleared(self.destination, item.customer_id, before)
                 email = payloads.email_of(self.destination, before) if before else None
             else:
-                sent, then = payloads.update(self.destination, item.profile, before, pending)
+                sent, then = payloads.update(self.destination, item.profile, before, pending, is_certain=one.is_certain)
                 profiles.append((item.customer_id, item.target, then))
             rows.append(Row(item.customer_id, email, sent, one.vendor_id))
         return rows, profiles

@@ -14,6 +14,7 @@ from typing import Any
 from letterpress.activation import ledger, payloads, stores
 from letterpress.activation.destinations import Connection, Destination, open_client
 from letterpress.activation.destinations.spec import Client, Held, Row
+from letterpress.activation.kept import Kept
 from letterpress.activation.seal import Seal
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,10 @@ def check(
     again: dict[str, list[str]] = {}
     gone: dict[str, list[str]] = {}
     attributes = [mapped.attribute for mapped in destination.attributes.values()]
-    with stores.opened(stores_url) as engine, open_client(destination, connection) as client:
+    with (
+        stores.opened(stores_url) as engine,
+        open_client(destination, connection, Kept(engine, Seal(identity_key), destination.name)) as client,
+    ):
         with stores.reading(engine) as read:
             people = _sample(ledger.settled(read, destination.name), sample, seed)
         for start in range(0, len(people), READ):

@@ -61,6 +61,7 @@ class Claim(NamedTuple):
     acknowledged: str | None = None
     pending: str | None = None
     vendor_id: str | None = None
+    is_certain: bool = True  # that the destination holds what it acknowledged
 
 
 @dataclass(frozen=True)
@@ -580,7 +581,8 @@ def _known(connection: sa.Connection, destination: str, facet: str, changes: Seq
 
 def _claim(row: sa.Row, target: str, revision: int, attempt: int) -> Claim:
     pending = row.pending if row.state == SENT else None
-    return Claim(row.customer_id, target, revision, attempt, row.acknowledged, pending, row.vendor_id)
+    is_certain = row.state not in (SENT, PLANNED)
+    return Claim(row.customer_id, target, revision, attempt, row.acknowledged, pending, row.vendor_id, is_certain)
 
 
 def _queued(connection: sa.Connection, batch_ids: Iterable[str]) -> set[str]:

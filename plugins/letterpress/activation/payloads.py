@@ -8,6 +8,7 @@ import orjson
 from letterpress.activation.destinations import Destination
 
 Path = tuple[str, ...]
+SHORT = 3  # letters: a shorter value tells nothing, and stands in too many words
 
 
 def differing(destination: Destination, before: bytes, after: bytes) -> list[str]:
@@ -34,14 +35,27 @@ def email_of(destination: Destination, payload: bytes) -> str | None:
     return dict(_leaves(orjson.loads(payload))).get(_path(destination.shape.email))
 
 
+def without_values(message: str, email: str | None, payload: bytes | None) -> str:
+    """A vendor's message about a person without that person's own values."""
+    own = {value for _, value in _leaves(orjson.loads(payload)) if isinstance(value, str)} if payload else set()
+    for value in sorted((one for one in (*own, email or "") if len(one) >= SHORT), key=len, reverse=True):
+        message = message.replace(value, "…")
+    return message
+
+
 def update(
-    destination: Destination, wanted: bytes, acknowledged: bytes | None, pending: bytes | None = None
+    destination: Destination,
+    wanted: bytes,
+    acknowledged: bytes | None,
+    pending: bytes | None = None,
+    *,
+    is_certain: bool = True,
 ) -> tuple[bytes, bytes]:
     """What to send of a wanted profile, and what the destination then holds.
 
     A vendor that merges gets what changed, and the value that empties an attribute which it holds and the person
     no longer has (unless its rule is ``skip``), or which is no longer in the field map. ``pending`` is a profile
-    whose answer was lost: then nobody knows what the vendor holds, and it gets everything. A vendor that replaces
+    whose answer was lost. Where it is not certain what the vendor holds, it gets everything. A vendor that replaces
     gets everything at once, with what ``skip`` lets it keep.
     """
     shape = destination.shape
@@ -52,7 +66,7 @@ def update(
     always = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
     if shape.is_email_key:
         always.add(_path(shape.email))
-    is_certain = pending is None and shape.merges
+    is_certain = is_certain and pending is None and shape.merges
     sent = {
         path: value for path, value in new.items() if path in always or not is_certain or held[0].get(path) != value
     }

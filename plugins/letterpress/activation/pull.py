@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from letterpress.activation import audience, ledger, stores, suppression
 from letterpress.activation.destinations import Connection, Destination, open_client
 from letterpress.activation.destinations.spec import Operation, SuppressionEvent
+from letterpress.activation.kept import Kept
+from letterpress.activation.seal import Seal
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +21,10 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
     destination does not answer: then nothing may be pushed.
     """
     name = f"{destination.name}.suppressions"
-    with stores.opened(stores_url) as engine, open_client(destination, connection) as client:
+    with (
+        stores.opened(stores_url) as engine,
+        open_client(destination, connection, Kept(engine, Seal(identity_key), destination.name)) as client,
+    ):
         with stores.reading(engine) as read:
             since = suppression.position(read, name)
         events, position = client.suppressions(since)

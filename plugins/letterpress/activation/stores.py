@@ -1,8 +1,8 @@
 """The operational stores' schema and engine: SQLite by default, PostgreSQL by URL, the same semantics on both.
 
 The tables are described here in one place and read and written by one module each: ``suppression.py`` owns
-``suppressions`` and ``cursors``, ``ledger.py`` owns ``ledger``, ``batches`` and ``erasures``, ``sends.py`` owns
-``sends``. Nobody else touches them.
+``suppressions`` and ``cursors``, ``ledger.py`` owns ``ledger``, ``payloads``, ``batches`` and ``erasures``,
+``kept.py`` owns ``kept``, ``sends.py`` owns ``sends``. Nobody else touches them.
 
 A write transaction is alone: ``BEGIN IMMEDIATE`` on SQLite, one advisory lock on PostgreSQL. What it reads
 therefore still holds when it commits, which is what lets a batch ask suppression and claim its rows at once.
@@ -135,6 +135,15 @@ ERASURES = sa.Table(
     sa.Column("run_id", sa.String(250)),
 )
 
+# What a destination's client keeps between runs, sealed.
+KEPT = sa.Table(
+    "kept",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
 SENDS = sa.Table(
     "sends",
     METADATA,
@@ -179,9 +188,9 @@ def opened(url: str) -> Iterator[sa.Engine]:
 
 
 def _is_complete(engine: sa.Engine) -> bool:
-    """Whether the tables are there with all their columns; the erasures come last, in one transaction with the rest."""
+    """Whether the tables are there, with the column that came last."""
     inspector = sa.inspect(engine)
-    if not inspector.has_table(LEDGER.name):
+    if not {table.name for table in METADATA.sorted_tables} <= set(inspector.get_table_names()):
         return False
     return "change" in {column["name"] for column in inspector.get_columns(SUPPRESSIONS.name)}
 

@@ -53,6 +53,7 @@ def no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """In place of the one for all tests of activation: every client's clock and sleep are this test's own."""
     monkeypatch.setattr(pace, "now", clock.now)
     monkeypatch.setattr(pace, "pause", clock.pause)
+    monkeypatch.setattr(pace, "since_1970", clock.now)
     return clock.pauses
 
 

@@ -1,8 +1,9 @@
 """Destinations: what ``destinations.yml`` says, checked against the audience's contract and the module's shape."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -218,9 +219,12 @@ def missing_connection(where: Destination, path: Path = FILE) -> ConfigurationEr
     )
 
 
-def open_client(where: Destination, connection: Connection) -> AbstractContextManager[Client]:
-    """The client of a destination's module; it connects with its first request."""
-    return where.loaded().open_client(connection, where.checked_options())
+def open_client(
+    where: Destination, connection: Connection, kept: MutableMapping[str, str] | None = None
+) -> AbstractContextManager[Client]:
+    """The client of a destination's module; it connects with its first request, and finds there what it kept."""
+    given = connection if kept is None else replace(connection, kept=kept)
+    return where.loaded().open_client(given, where.checked_options())
 
 
 @cache

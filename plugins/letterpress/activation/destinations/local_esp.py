@@ -130,7 +130,10 @@ class LocalEsp:
             Held(
                 customer_id=profile["external_id"],
                 email=profile["email"],
-                attributes={name: profile["attributes"].get(name) for name in attributes},
+                attributes={
+                    name: profile["segments"] if name == "segments" else profile["attributes"].get(name)
+                    for name in attributes
+                },
                 is_suppressed=profile["suppressed"],
             )
             for profile in self._pages("/api/profiles", None)

@@ -17,6 +17,11 @@ def now() -> float:
     return time.monotonic()
 
 
+def since_1970() -> float:
+    """Seconds of the calendar's clock, for what outlives the process."""
+    return time.time()
+
+
 def pause(seconds: float) -> None:
     """Wait: every pause of a destination's client is made here."""
     time.sleep(seconds)

@@ -1,9 +1,11 @@
 """Signing requests to Marketing Cloud: OAuth with client credentials, one token for all threads."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 
 import httpx
+import orjson
 
 from letterpress.activation.destinations import pace
 from letterpress.activation.destinations.connections import Connection
@@ -17,7 +19,7 @@ ENDPOINTS = {"token": Endpoint(limits=(Limit(4, 1_200),))}
 
 
 class Token(httpx.Auth):
-    """Signs requests with an access token that is kept until shortly before its end or until it is refused."""
+    """Signs with an access token that is kept, over runs too, until shortly before its end or until it is refused."""
 
     def __init__(self, connection: Connection):
         address = connection.extra.get("auth_url") or connection.base_url.replace(".rest.", ".auth.")
@@ -30,7 +32,8 @@ class Token(httpx.Auth):
         }
         if connection.extra.get("account_id"):
             self._body["account_id"] = str(connection.extra["account_id"])
-        self._lock, self._value, self._until = threading.Lock(), "", 0.0
+        self._lock, self._kept = threading.Lock(), connection.kept
+        self._name = "token of " + hashlib.sha256(f"{address}\n{connection.login}".encode()).hexdigest()[:16]
 
     def sync_auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:
         """Sign the request; where the token is refused, once more with another."""
@@ -46,14 +49,16 @@ class Token(httpx.Auth):
 
     def _current(self, refused: str | None) -> str:
         with self._lock:
-            if not self._value or self._value == refused or pace.now() >= self._until:
-                answer = self.api.post("token", "/v2/token", self._body, expected=(400, 401, 403)) or {}
-                if "access_token" not in answer:
-                    code = masked(str(answer.get("error") or "a refusal"))
-                    raise DestinationError(
-                        f"salesforce: expected an access token, found {code}; next step: check the connection's "
-                        "credentials: login (client id), password (client secret), extra auth_url and account_id"
-                    )
-                self._value = answer["access_token"]
-                self._until = pace.now() + max(0.0, answer["expires_in"] - EARLY)
-            return self._value
+            found = orjson.loads(self._kept.get(self._name, "null"))
+            if found and found["token"] != refused and pace.since_1970() < found["until"]:
+                return found["token"]
+            answer = self.api.post("token", "/v2/token", self._body, expected=(400, 401, 403)) or {}
+            if "access_token" not in answer:
+                code = masked(str(answer.get("error") or "a refusal"))
+                raise DestinationError(
+                    f"salesforce: expected an access token, found {code}; next step: check the connection's "
+                    "credentials: login (client id), password (client secret), extra auth_url and account_id"
+                )
+            until = pace.since_1970() + max(0.0, answer["expires_in"] - EARLY)
+            self._kept[self._name] = orjson.dumps({"token": answer["access_token"], "until": until}).decode()
+            return answer["access_token"]
