@@ -1,4 +1,4 @@
-"""Every suite by its name: ``landed_<source>__<entity>``, ``mart_<table>``, ``score…``, ``payload_<esp>``."""
+"""Every suite by its name: ``landed_<source>__<entity>``, ``mart_<table>``, ``score…``, ``payload``."""
 
 from expectations.suites.check import Check
 from expectations.suites.landed import LANDED

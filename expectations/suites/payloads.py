@@ -1,7 +1,7 @@
-"""What is about to leave for an ESP: the last look, at the very rows of the request.
+"""What is about to leave for an ESP: the last look, at every profile of a plan before its first request.
 
-A batch is the payloads of one request, ``external_id``, ``email``, ``segments`` and every attribute as
-``attributes.<name>``. A field map decides what is sent; where it sends the facts that
+A batch is people of a plan, ``external_id``, ``email``, ``is_eligible`` and every mapped column as
+``attributes.<name>``, the same for each destination. A field map decides what is sent; where it sends the facts that
 decide eligibility, they have to speak for the person.
 """
 
@@ -13,7 +13,6 @@ from expectations.suites.check import (
     columns,
     empty,
     filled,
-    json_text,
     matches,
     one_of,
     rows,
@@ -33,7 +32,7 @@ def _speaks_for(prefix: str) -> list[Check]:
     ]
 
 
-LOCAL_ESP = [
+PAYLOAD = [
     columns("external_id", "email"),
     rows(1),
     filled("external_id"),
@@ -44,9 +43,8 @@ LOCAL_ESP = [
     matches("email", NORMALISED),
     # Two people may share an address; many of them doing so is an identity that went wrong.
     unique("email", "warning"),
-    json_text("segments", optional=True),
     *_speaks_for(""),
     *_speaks_for("attributes."),
 ]
 
-PAYLOADS: dict[str, list[Check]] = {"payload_local_esp": LOCAL_ESP}
+PAYLOADS: dict[str, list[Check]] = {"payload": PAYLOAD}

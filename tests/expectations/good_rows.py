@@ -242,5 +242,5 @@ OTHERS = {
     "mart_dim_customers": _dim_customer, "mart_fct_orders": _fct_order, "mart_fct_customer_rfm": _rfm,
     "mart_fct_customer_scores": _mart_score, "mart_sync_customers": _sync, "scores": _score,
     "score_customer_clusters": _cluster, "score_customer_lifetime_value": _score, "score_uplift": _score,
-    "score_profile_imputation": _score, "payload_local_esp": _payload,
+    "score_profile_imputation": _score, "payload": _payload,
 }  # fmt: skip

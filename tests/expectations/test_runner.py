@@ -129,7 +129,7 @@ def test_nested_attributes_are_looked_into() -> None:
     assert list(frame.columns) == ["a.d", "a.b.c"]
 
 
-@pytest.mark.parametrize("suite", ["landed_crm__customers", "payload_local_esp", "mart_sync_customers"])
+@pytest.mark.parametrize("suite", ["landed_crm__customers", "payload", "mart_sync_customers"])
 def test_no_personal_value_reaches_results_or_summary(suite: str, caplog, capfd) -> None:
     frame = engine.flatten(good_frame(suite)).astype(object)
     frame.loc[:, :] = MARKER

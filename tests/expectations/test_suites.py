@@ -20,7 +20,7 @@ def audit(suite: str, frame: pd.DataFrame) -> runner.Audit:
 def healthy(suite: str, check: Check) -> pd.DataFrame:
     """Good rows in the shape that the check is asked about."""
     rows = max(24, check.minimum_rows)
-    if suite.startswith("payload_") and not any("attributes." in name for name in check.columns):
+    if suite.startswith("payload") and not any("attributes." in name for name in check.columns):
         return engine.flatten(pd.DataFrame([flat_payload(i) for i in range(rows)]))
     return engine.flatten(good_frame(suite, rows))
 
@@ -92,7 +92,7 @@ def test_healthy_rows_pass_without_a_warning(suite: str, rows: int) -> None:
 
 
 def test_healthy_payloads_pass_wherever_their_facts_stand() -> None:
-    found = audit("payload_local_esp", pd.DataFrame([flat_payload(i) for i in range(24)]))
+    found = audit("payload", pd.DataFrame([flat_payload(i) for i in range(24)]))
     assert found.verdict == "passed", found.summary()
 
 
@@ -234,9 +234,9 @@ def test_a_row_that_a_changing_source_repeated_warns() -> None:
 
 @pytest.mark.parametrize("address", ["person.example.com", "person@", "two words@example.com", "a@b", "A@Example.com"])
 def test_a_payload_to_something_that_is_no_normalised_address_is_stopped(address: str) -> None:
-    payloads = good_frame("payload_local_esp")
+    payloads = good_frame("payload")
     payloads.loc[3, "email"] = address
-    found = audit("payload_local_esp", payloads)
+    found = audit("payload", payloads)
     assert found.verdict == "failed"
     assert address not in found.summary()
 
@@ -251,9 +251,9 @@ def test_a_payload_to_something_that_is_no_normalised_address_is_stopped(address
     ],
 )
 def test_a_payload_that_says_itself_that_it_must_not_be_sent_is_stopped(attribute: str, value: object) -> None:
-    payloads = good_frame("payload_local_esp")
+    payloads = good_frame("payload")
     payloads.at[5, "attributes"] = {**payloads.at[5, "attributes"], attribute: value}
-    assert audit("payload_local_esp", payloads).verdict == "failed"
+    assert audit("payload", payloads).verdict == "failed"
 
 
 def test_somebody_eligible_without_proof_of_consent_is_never_published() -> None:

@@ -165,6 +165,22 @@ def _fewer_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+def settle_queued(
+    *, destination: Destination, connection: Connection, stores_url: str, identity_key: bytes, run_id: str
+) -> int:
+    """Read the results of what earlier runs left in the destination's queue; returns how many are still worked on.
+
+    Before a plan, so that it knows what was acknowledged meanwhile.
+    """
+    with stores.opened(stores_url) as engine:
+        with stores.reading(engine) as read:
+            if not ledger.queued(read, destination.name):
+                return 0
+        kept = Kept(engine, Seal(identity_key), destination.name)
+        with open_client(destination, connection, kept) as client:
+            return _Run(Sender(destination, engine, client, identity_key, run_id, None)).read_results()
+
+
 def result_of(plan: Plan) -> ApplyResult | None:
     """What became of a plan, over all runs of it; none before the first."""
     uri = _result_uri(plan)

@@ -146,17 +146,18 @@ class Sender:
         client: Client,
         identity_key: bytes,
         run_id: str,
-        plan: Plan,
+        plan: Plan | None,
     ):
         self.destination, self.engine, self.client = destination, engine, client
         self._identity_key, self._run_id, self._plan = identity_key, run_id, plan
         self._seal = Seal(identity_key)
         self._not_restored: set[str] = set()
+        self._suppression_change = plan.suppression_change if plan else 0  # without a plan everybody is asked for
         self.skipped: Counter[str] = Counter()
 
     def begin(self, planned: Planned, operation: Operation) -> None:
         """Before an operation's first batch: whose opt-in the destination did not take, is not written to."""
-        if operation not in (Operation.UPSERT, Operation.JOIN) or not self._plan.counts["restore"]:
+        if operation not in (Operation.UPSERT, Operation.JOIN) or not planned.plan.counts["restore"]:
             return
         wanted = planned.ids("restore")
         with stores.reading(self.engine) as read:
@@ -277,7 +278,7 @@ class Sender:
 
     def _stopped(self, connection: sa.Connection, items: Sequence[Item]) -> set[str]:
         """Who was suppressed after the plan: the plan itself left out who was before."""
-        later = suppression.since(connection, self._plan.suppression_change)
+        later = suppression.since(connection, self._suppression_change)
         if not later:
             return set()
         return {
@@ -363,5 +364,5 @@ class Sender:
             people=len(claims),
             state=ledger.SENT,
             job_id=None,
-            plan_id=self._plan.plan_id,
+            plan_id=self._plan.plan_id if self._plan else None,
         )

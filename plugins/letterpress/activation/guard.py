@@ -54,17 +54,17 @@ def check(plan: Plan, destination: Destination, *, is_approved: bool) -> None:
 def audit(plan: Plan, destination: Destination, version_dir: str, identity_key: bytes, validate: Validate) -> int:
     """Show ``validate`` everybody whose profile would leave, in frames; returns how many people.
 
-    A frame has ``external_id``, ``email``, ``is_eligible`` and each attribute as ``attributes.<name>``.
     ``validate`` raises to stop the line: nothing has left by then.
     """
     people = 0
-    for frame in _frames(plan, destination, version_dir, identity_key):
+    for frame in frames(plan, destination, version_dir, identity_key):
         people += len(frame)
         validate(frame)
     return people
 
 
-def _frames(plan: Plan, destination: Destination, version_dir: str, identity_key: bytes) -> Iterator["pd.DataFrame"]:
+def frames(plan: Plan, destination: Destination, version_dir: str, identity_key: bytes) -> Iterator["pd.DataFrame"]:
+    """Everybody whose profile would leave: external_id, email, is_eligible, each attribute as ``attributes.<name>``."""
     with audience.opened(version_dir, identity_key) as duck:
         duck.register("stored", storage.read_parquet(plan.uri))
         found = duck.sql(f"""

@@ -1,36 +1,25 @@
-"""Tasks of the activation DAGs: suppressions in, plan, apply; and a campaign's messages."""
+"""Tasks of the sync DAGs: suppressions in, plan, audit, a person's approval, submit, poll; and the drift check."""
 
 import logging
-from itertools import count
+from datetime import timedelta
 
-from airflow.sdk import BaseHook, get_current_context, task
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from letterpress import storage
 from letterpress.orchestration import context
-from letterpress.orchestration.assets import sent, synced
+from letterpress.orchestration.assets import synced
+from letterpress.orchestration.connections import connection_of, identity_key
+from letterpress.orchestration.polling import PollJobs
 from letterpress.settings import settings
 
 log = logging.getLogger(__name__)
 
+APPROVAL = timedelta(hours=12)  # that a plan waits for a person
+TEXT = """{{ ti.xcom_pull(task_ids='audit')['objections'] | map('string') | join('\\n\\n') }}
 
-def esp_connection(name: str):
-    """An ESP's address and key from its Airflow Connection; SMTP's address stands in the connection's extra."""
-    from letterpress.activation.destinations import Connection
-
-    found = BaseHook.get_connection(name)
-    extra = found.extra_dejson
-    return Connection(
-        base_url=f"{found.schema or 'http'}://{found.host}:{found.port}",
-        token=found.password,
-        smtp_host=extra.get("smtp_host", found.host),
-        smtp_port=int(extra.get("smtp_port", settings().smtp_port)),
-    )
-
-
-def identity_key() -> bytes:
-    """The key of person ids and of the suppression store's hashes."""
-    return storage.read_bytes(storage.join(settings().secrets, "identity_key")).strip()
+The plan, its numbers and examples: [/letterpress/syncs](/letterpress/syncs). Approve to carry it out as it is; reject
+to leave the destination as it is, and look at the audience first."""
 
 
 @task
@@ -42,7 +31,7 @@ def pull_suppressions(name: str) -> int:
     found = destination(name)
     return pull(
         destination=found,
-        connection=esp_connection(found.connection),
+        connection=connection_of(found),
         stores_url=settings().stores,
         identity_key=identity_key(),
     )
@@ -62,118 +51,175 @@ def pin_activation() -> str:
 def plan(name: str, version: str) -> dict:
     """The difference between what the warehouse wants and what the ESP acknowledged; shown, then stored."""
     from letterpress.activation import plan as room
+    from letterpress.activation.apply import settle_queued
     from letterpress.activation.destinations import destination
     from letterpress.activation.pull import lift_opted_in
+    from letterpress.activation.syncs import render
     from letterpress.warehouse import publish
 
+    found = destination(name)
+    left = settle_queued(
+        destination=found,
+        connection=connection_of(found),
+        stores_url=settings().stores,
+        identity_key=identity_key(),
+        run_id=context.run_id(),
+    )
+    if left:
+        log.info("%d queued requests of earlier runs are still worked on", left)
     with publish.lease(settings().published, "activation", version) as folder:
         lifted = lift_opted_in(
-            destination=destination(name),
+            destination=found,
             version_dir=str(folder),
             stores_url=settings().stores,
             identity_key=identity_key(),
         )
         log.info("%d suppressions lifted by a later, proven opt-in of the person", lifted)
         made = room.make_plan(
-            destination=destination(name),
+            destination=found,
             version_dir=str(folder),
             stores_url=settings().stores,
             identity_key=identity_key(),
             plans=settings().plans,
             run_id=context.run_id(),
         )
-    log.info("%s", room.render(made))
+    log.info("%s", render(made))
     return {"uri": made.uri, "changes": made.changes, "counts": made.counts, "refused": made.refused}
 
 
-def apply(name: str):
-    """The task that carries a plan out and advances the ledger on each acknowledgement."""
+@task
+def audit(name: str, version: str, planned: dict) -> dict:
+    """What speaks against the plan: guards, and the expectations of every profile that would leave."""
+    from letterpress.activation import guard
+    from letterpress.activation.destinations import destination
+    from letterpress.activation.plan import read_plan
+    from letterpress.warehouse import publish
 
-    @task(task_id="apply", outlets=[synced(name)])
-    def apply_plan(name: str, version: str, planned: dict) -> dict:
-        """Send only what changed; consent and suppression are asked again before each batch leaves."""
-        from letterpress.activation.apply import apply_plan as run
-        from letterpress.activation.destinations import destination
-        from letterpress.activation.plan import read_plan
-        from letterpress.warehouse import publish
-
-        if not planned["changes"]:
-            raise AirflowSkipException(f"{name}: the ESP holds what the warehouse says; nothing to send")
-        made, found = read_plan(planned["uri"]), destination(name)
-        with publish.lease(settings().published, "activation", version) as folder:
-            result = run(
-                plan=made,
-                destination=found,
-                version_dir=str(folder),
-                connection=esp_connection(found.connection),
-                stores_url=settings().stores,
-                identity_key=identity_key(),
-                run_id=context.run_id(),
-                validate=payload_audit(name, made.plan_id),
-            )
-        outcome = {
-            "plan_id": made.plan_id,
-            "accepted": result.accepted,
-            "rejected": result.rejected,
-            "skipped": result.skipped,
-            "requests": result.requests,
-        }
-        get_current_context()["outlet_events"][synced(name)].extra = outcome
-        return outcome
-
-    return apply_plan
+    if not planned["changes"]:
+        raise AirflowSkipException(f"{name}: the ESP holds what the warehouse says; nothing to send")
+    made, found = read_plan(planned["uri"]), destination(name)
+    objections = guard.objections(made, found)
+    with publish.lease(settings().published, "activation", version) as folder:
+        failed = _failed_checks(name, made.plan_id, guard.frames(made, found, str(folder), identity_key()))
+    if failed:
+        objections.append(f"payloads: {failed}")
+    for objection in objections:
+        log.warning("%s: plan %s: %s", name, made.plan_id, objection)
+    return {**planned, "objections": objections}
 
 
-def payload_audit(name: str, plan_id: str):
-    """What asks Great Expectations of each outgoing batch, and keeps it here where an error check fails."""
-    import pandas as pd
+def _failed_checks(name: str, plan_id: str, frames) -> str:
+    """What Great Expectations says against what would leave, in words; empty where no check of severity error fails."""
+    from letterpress.orchestration.audits import audit as asked
 
-    from letterpress.orchestration.audits import audit, stop_on_error
+    found = asked(settings(), "payload", frames, subject=f"plan {plan_id} to {name}", run_id=context.run_id())
+    return found["summary"] if found["verdict"] == "failed" else ""
 
-    run_id, batches = context.run_id(), count(1)
 
-    def validate(payloads: list[dict]) -> None:
-        found = audit(
-            settings(),
-            f"payload_{name}",
-            [pd.DataFrame(payloads)],
-            subject=f"batch {next(batches)} to {name} of plan {plan_id}",
-            run_id=run_id,
+@task.branch
+def whether_to_ask(audited: dict) -> str:
+    """A plan that something speaks against waits for a person."""
+    return "approve" if audited["objections"] else "submit"
+
+
+def approve(name: str):
+    """The task that waits for a person: it shows what speaks against the plan."""
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    return ApprovalOperator(
+        task_id="approve",
+        subject=f"{name}: a plan that has to be looked at",
+        body=TEXT,
+        execution_timeout=None,
+        response_timeout=APPROVAL,
+    )
+
+
+def advance(name: str, version: str, audited: dict, stage: int) -> dict:
+    """Carry a plan out as far as it goes without waiting; what happened, and where to go on."""
+    from letterpress.activation.apply import advance as run
+    from letterpress.activation.destinations import destination
+    from letterpress.activation.plan import read_plan
+    from letterpress.activation.syncs import render
+    from letterpress.warehouse import publish
+
+    made, found = read_plan(audited["uri"]), destination(name)
+    with publish.lease(settings().published, "activation", version) as folder:
+        result = run(
+            plan=made,
+            destination=found,
+            version_dir=str(folder),
+            connection=connection_of(found),
+            stores_url=settings().stores,
+            identity_key=identity_key(),
+            run_id=context.run_id(),
+            is_approved=bool(audited["objections"]),  # this task runs after the approval, or there was no need of one
+            stage=stage,
         )
-        stop_on_error([found], kept="no payload of this batch left")
+    log.info("%s", render(made, result))
+    return {
+        **audited,
+        "version": version,
+        "plan_id": made.plan_id,
+        "accepted": result.accepted,
+        "rejected": result.rejected,
+        "skipped": result.skipped,
+        "requests": result.requests,
+        "outstanding": result.outstanding,
+        "stage": result.stage,
+    }
 
-    return validate
+
+@task(trigger_rule="none_failed_min_one_success")
+def submit(name: str, version: str, audited: dict) -> dict:
+    """Send what changed; live suppression is asked again before each batch leaves."""
+    return advance(name, version, audited, 0)
 
 
-def send(name: str):
-    """The task that mails a campaign, at most once to each person."""
+def poll(name: str, submitted) -> PollJobs:
+    """The task that reads the results of queued requests, carries out what waited for them, and tells the asset."""
+    return PollJobs(
+        task_id="poll",
+        submitted=submitted,
+        advance=lambda outcome, stage: _later(outcome, advance(name, outcome["version"], outcome, stage)),
+        done=lambda outcome, run: _announce(name, outcome, run),
+        outlets=[synced(name)],
+    )
 
-    @task(task_id="send", outlets=[sent(name)])
-    def send_campaign(name: str, version: str) -> dict:
-        """Render and send; consent and suppression are asked before each message."""
-        from letterpress.activation import campaign as room
-        from letterpress.activation.destinations import destination
-        from letterpress.activation.sends import export_sends
-        from letterpress.warehouse import publish
 
-        chosen = room.campaign(name)
-        found = destination(chosen.destination)
-        with publish.lease(settings().published, "activation", version) as folder:
-            result = room.send_campaign(
-                campaign=chosen,
-                destination=found,
-                version_dir=str(folder),
-                connection=esp_connection(found.connection),
-                stores_url=settings().stores,
-                identity_key=identity_key(),
-                shop_url=settings().storefront,
-                run_id=context.run_id(),
-            )
-        export_sends(stores_url=settings().stores, history=settings().history)
-        outcome = {"sent": result.sent, "already_sent": result.already_sent, "refused": result.refused}
-        if not result.sent:
-            raise AirflowSkipException(f"{name}: nobody new to write to: {outcome}")
-        get_current_context()["outlet_events"][sent(name)].extra = outcome
-        return outcome
+def _later(before: dict, after: dict) -> dict:
+    """The numbers of both, where to go on from the later."""
+    from collections import Counter
 
-    return send_campaign
+    summed = {name: dict(Counter(before[name]) + Counter(after[name])) for name in ("rejected", "skipped")}
+    return {**after, **summed, **{name: before[name] + after[name] for name in ("accepted", "requests")}}
+
+
+def _announce(name: str, outcome: dict, run) -> dict:
+    told = {one: outcome[one] for one in ("plan_id", "accepted", "rejected", "skipped", "requests")}
+    run["outlet_events"][synced(name)].extra = told
+    return told
+
+
+@task
+def compare(name: str) -> dict:
+    """Read a sample back from the ESP and compare it with the ledger; with ``repair`` the next sync writes it again."""
+    from dataclasses import asdict
+
+    from letterpress.activation import drift
+    from letterpress.activation.destinations import destination
+
+    found = destination(name)
+    given = get_current_context()["params"]
+    result = drift.check(
+        destination=found,
+        connection=connection_of(found),
+        stores_url=settings().stores,
+        identity_key=identity_key(),
+        sample=given["sample"],
+        seed=context.run_id(),
+        repair=given["repair"],
+    )
+    log.info("%s", drift.render(result))
+    storage.write_json(storage.join(settings().plans, name, "drift", "latest.json"), asdict(result))
+    return asdict(result)
