@@ -15,6 +15,10 @@ CASES = {
         {"conn_type": "http", "schema": "https", "host": "shop.example.com", "port": 443, "password": "sesame-open"},
         "https://shop.example.com:443",
     ),
+    "api without a port": (
+        {"conn_type": "http", "schema": "https", "host": "api.esp.example.com", "password": "sesame-open"},
+        "https://api.esp.example.com",
+    ),
     "files": ({"conn_type": "fs", "extra": {"path": "s3://retailer/exports"}}, "s3://retailer/exports"),
     "sqlite": ({"conn_type": "sqlite", "host": "/srv/shop/orders.sqlite"}, "sqlite:////srv/shop/orders.sqlite"),
     "postgres": (

@@ -36,6 +36,12 @@ def test_online_retail_is_on_where_its_folder_is_given(tmp_path: Path) -> None:
     assert list(given) == [*without, "online_retail"]
 
 
+def test_a_source_is_off_where_its_block_says_so(file: Path) -> None:
+    file.write_text(BLOCK + "  enabled: false\n")
+    assert load_sources(path=file) == {}
+    assert list(load_sources(path=file, include_disabled=True)) == ["crm"]
+
+
 def test_every_source_has_the_entities_that_it_names() -> None:
     for source in load_sources(include_disabled=True).values():
         assert [entity.name for entity in source.declared()] == list(source.entities)

@@ -27,7 +27,8 @@ def connection(name: str):
         return Connection(base_url=f"sqlite:///{found.host}")
     if found.conn_type in ("postgres", "postgresql"):
         return Connection(base_url=_postgres_url(found), token=found.password or None)
-    return Connection(base_url=f"{found.schema or 'http'}://{found.host}:{found.port}", token=found.password)
+    port = f":{found.port}" if found.port else ""
+    return Connection(base_url=f"{found.schema or 'http'}://{found.host}{port}", token=found.password)
 
 
 def _postgres_url(found) -> str:

@@ -55,6 +55,7 @@ class Source(BaseModel):
     schedule: str = Field(description="cron, in UTC")
     overlap: timedelta = Field(default=timedelta(0), description="read again before the cursor, for late rows")
     page_size: int = Field(default=1_000, gt=0)
+    enabled: bool = Field(default=True, description="off: no DAG, and the warehouse sees an empty source")
     enabled_by: str | None = Field(default=None, description="the setting without which the source is off")
     retry: Retry = Retry()
     options: Annotated[Options, Field(discriminator="reader")] | None = Field(
@@ -88,8 +89,9 @@ class Source(BaseModel):
         return value
 
     def is_enabled(self, settings: Settings) -> bool:
-        """Whether the setting it waits for, if any, is given."""
-        return self.enabled_by is None or getattr(settings, self.enabled_by) not in (None, "", False)
+        """Whether it is switched on, and the setting it waits for, if any, is given."""
+        is_given = self.enabled_by is None or getattr(settings, self.enabled_by) not in (None, "", False)
+        return self.enabled and is_given
 
     def load_module(self) -> ModuleType:
         """The module that declares the entities."""

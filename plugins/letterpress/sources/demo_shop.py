@@ -4,8 +4,10 @@ Its REST API has all of them: GET /v1/<entity>?since=&page_size=&cursor= → pag
 landing. By their options in ``sources.yml``, ``shop`` is read from the order database and ``catalogue`` from files.
 """
 
-from letterpress.sources import rest
-from letterpress.sources.entities import FLAG, INSTANT, NUMBER, TEXT, WHOLE, Entity, column, schema_of
+from dataclasses import replace
+
+from letterpress.sources import email_events, rest
+from letterpress.sources.entities import INSTANT, NUMBER, TEXT, WHOLE, Entity, column, schema_of
 
 CUSTOMERS = Entity(
     name="customers",
@@ -125,27 +127,7 @@ WEB_EVENTS = Entity(
     path="/v1/events",
 )
 
-EMAIL_EVENTS = Entity(
-    name="events",
-    key=("event_id",),
-    cursor="received_at",
-    schema=schema_of(
-        column("event_id", TEXT),
-        column("message_id", TEXT),
-        column("campaign_id", TEXT),
-        column("campaign_name", TEXT),
-        column("subject", TEXT),
-        column("customer_id", TEXT),
-        column("email", TEXT),
-        column("event_type", TEXT),
-        column("bounce_type", TEXT),
-        column("is_machine_open", FLAG),
-        column("url", TEXT),
-        column("occurred_at", INSTANT),
-        column("received_at", INSTANT),
-    ),
-    path="/v1/email_events",
-)
+EMAIL_EVENTS = replace(email_events.EMAIL_EVENTS, path="/v1/email_events")
 
 ENTITIES = {
     "crm": (CUSTOMERS, CONSENTS),

@@ -5,9 +5,9 @@ GET /api/events?since=&page_size=&cursor= with a Bearer token → landing.
 
 from dataclasses import replace
 
-from letterpress.sources import demo_shop, rest
+from letterpress.sources import email_events, rest
 
-EVENTS = replace(demo_shop.EMAIL_EVENTS, path="/api/events")
+EVENTS = replace(email_events.EMAIL_EVENTS, path="/api/events")
 
 ENTITIES = {"local_esp": (EVENTS,)}
 
