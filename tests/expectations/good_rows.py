@@ -232,6 +232,7 @@ LANDED = {
     "customers": _customer, "consents": _consent, "products": _product, "orders": _order,
     "order_lines": _order_line, "refunds": _refund, "web": _web_event, "email": _email_event,
     "local_esp": _email_event, "invoice_lines": _invoice_line,
+    **dict.fromkeys(("klaviyo", "mailchimp", "hubspot", "braze"), _email_event),
 }  # fmt: skip
 JOURNEY = {
     "transactions": _journey_transaction, "products": _journey_product, "demographics": _journey_demographics,

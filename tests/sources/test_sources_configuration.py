@@ -42,6 +42,13 @@ def test_a_source_is_off_where_its_block_says_so(file: Path) -> None:
     assert list(load_sources(path=file, include_disabled=True)) == ["crm"]
 
 
+def test_what_an_esp_tells_is_read_where_the_block_is_switched_on_and_by_the_destination_s_connection() -> None:
+    every, enabled = load_sources(include_disabled=True), load_sources()
+    for name in ("klaviyo", "mailchimp", "hubspot", "braze"):
+        assert name not in enabled
+        assert every[name].connection == f"letterpress_{name}"
+
+
 def test_every_source_has_the_entities_that_it_names() -> None:
     for source in load_sources(include_disabled=True).values():
         assert [entity.name for entity in source.declared()] == list(source.entities)

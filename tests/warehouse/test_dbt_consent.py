@@ -17,13 +17,15 @@ from small_shop import mail
 
 START = at("2011-06-01")
 DOUBLE_OPT_IN = {"email": ["DE"], "sms": ["AT", "DE"], "push": "all"}
+ESPS = ("local_esp", "klaviyo", "mailchimp", "hubspot", "braze")
 STAGING = (
-    *("stg_crm__consents", "stg_email__events", "stg_local_esp__events"),
+    *("stg_crm__consents", "stg_email__events", *(f"stg_{esp}__events" for esp in ESPS)),
     *("stg_history__erasures", "stg_history__identity_changes", "consent_decisions"),
 )
 MODELS = (
     *("int_consents_judged", "int_channel_consents_resolved", "int_consents_resolved"),
-    *("int_email_decisions_collected", "int_identifiers_touched", "int_unsubscribes_lifted"),
+    *("int_email_events_unified", "int_email_decisions_collected"),
+    *("int_identifiers_touched", "int_unsubscribes_lifted"),
     *("int_suppressions_collected", "int_suppressions_resolved", "int_decisions_collected", "int_decisions_compared"),
     *("fct_consent_changes", "dim_customer_consents", "dim_suppressions"),
 )

@@ -1,17 +1,17 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='email_message_id') }}
 
-{%- set shop_events = used(ref('stg_email__events'), 'occurred_at') %}
-{%- set esp_events = used(ref('stg_local_esp__events'), 'occurred_at') %}
+{%- set events = ref('int_email_events_unified') %}
 
 with click_events as (
     select * from {{ email_events(
-        shop_events, esp_events, seen='occurred_at', condition="event_type = 'click' and not is_machine_open"
+        events, seen='occurred_at', condition="event_type = 'click' and not is_machine_open"
     ) }}
 ),
 
 receipts as (
     select * from {{ email_events(
-        shop_events, esp_events, seen='occurred_at',
+        events,
+        seen='occurred_at',
         condition="(event_type = 'delivered' or (event_type = 'open' and not is_machine_open))"
     ) }}
 ),

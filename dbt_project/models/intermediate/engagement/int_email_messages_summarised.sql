@@ -1,11 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='email_message_id') }}
 
 with events as (
-    select * from {{ email_events(
-        used(ref('stg_email__events'), 'occurred_at'),
-        used(ref('stg_local_esp__events'), 'occurred_at'),
-        seen='last_event_at',
-    ) }}
+    select * from {{ email_events(ref('int_email_events_unified'), seen='last_event_at') }}
 ),
 
 clicks as (
@@ -28,7 +24,7 @@ grouped as (
     select
         email_message_id,
         source_system,
-        max(shop_customer_id) as shop_customer_id,
+        max(source_customer_key) as source_customer_key,
         max(stated_customer_id) as stated_customer_id,
         max(campaign_id) as campaign_id,
         max(campaign_name) as campaign_name,
@@ -57,6 +53,7 @@ final as (
     select
         grouped.email_message_id,
         grouped.source_system,
+        grouped.source_customer_key,
         grouped.stated_customer_id,
         grouped.campaign_id,
         grouped.campaign_name,
@@ -78,7 +75,6 @@ final as (
         grouped.first_event_at,
         grouped.last_event_at,
         grouped._load_sequence,
-        'shop:' || grouped.shop_customer_id as source_customer_key,
         coalesce(clicked.click_count, 0) as click_count,
         coalesce(clicked.suspected_click_count, 0) as suspected_click_count
     from grouped

@@ -1,11 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='email_message_id') }}
 
-{%- set shop_events = used(ref('stg_email__events'), 'occurred_at') %}
-{%- set esp_events = used(ref('stg_local_esp__events'), 'occurred_at') %}
-
 with events as (
     select * from {{ email_events(
-        shop_events, esp_events, seen='last_event_at', condition="event_type not in ('sent', 'delivered')"
+        ref('int_email_events_unified'), seen='last_event_at', condition="event_type not in ('sent', 'delivered')"
     ) }}
 ),
 

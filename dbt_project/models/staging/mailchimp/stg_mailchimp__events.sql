@@ -1,0 +1,7 @@
+{{ config(materialized='incremental', incremental_strategy='append') }}
+
+with final as (
+    select * from {{ email_events_staged(source('mailchimp', 'events'), recipient='customer_id') }}
+)
+
+select * from final
