@@ -335,13 +335,11 @@ class Bench:
         self.rows.append(_row(what, round(count / seconds), unit))
 
 
-def _audited(payloads: list[dict[str, Any]]) -> None:
-    """What the DAG asks of each outgoing batch."""
-    import pandas as pd
-
+def _audited(frame: Any) -> None:
+    """What the DAG asks of all that would leave."""
     from expectations.runner import validate
 
-    audit = validate("payload_local_esp", [pd.DataFrame(payloads)], subject="batch", run_id=RUN, checked_at=AS_OF)
+    audit = validate("payload", [frame], subject="plan", run_id=RUN, checked_at=AS_OF)
     assert audit.verdict != "failed", audit.summary()
 
 

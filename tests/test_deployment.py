@@ -11,7 +11,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
-OURS = AIRFLOW | {"init", "shop", "esp"}
+OURS = AIRFLOW | {"init", "shop", "esp", "klaviyo"}
 LONG_RUNNING = (OURS - {"init"}) | {"postgres", "redis"}
 SECRET = re.compile(r"password|secret|token|key", re.IGNORECASE)
 

@@ -24,12 +24,17 @@ class Settings(BaseSettings):
     shop_port: int = 8090
     esp_port: int = 8091
     smtp_port: int = 8025
+    klaviyo_port: int = 8092
 
     shop_url: str | None = Field(default=None, description="the demo shop; http://HOST:SHOP_PORT unless given")
     storefront_url: str | None = Field(default=None, description="where links in mails lead; the shop unless given")
     esp_url: str | None = Field(default=None, description="the local ESP; http://HOST:ESP_PORT unless given")
     smtp_host: str | None = Field(default=None, description="the local ESP's SMTP host; HOST unless given")
     esp_token: str | None = Field(default=None, description="the local ESP's key; read from a file unless given")
+    klaviyo_url: str | None = Field(default=None, description="Klaviyo; the demo's stand-in unless given")
+    klaviyo_key: str | None = Field(
+        default=None, repr=False, description="Klaviyo's private key; generated for the stand-in unless given"
+    )
 
     shop_customers: int = Field(default=1_000, gt=0)
     shop_days: int = Field(default=365, gt=0)
@@ -149,6 +154,11 @@ class Settings(BaseSettings):
     def esp(self) -> str:
         """Base URL of the local ESP."""
         return self.esp_url or f"http://{self.host}:{self.esp_port}"
+
+    @property
+    def klaviyo(self) -> str:
+        """Base URL of Klaviyo, or of its stand-in."""
+        return self.klaviyo_url or f"http://{self.host}:{self.klaviyo_port}"
 
 
 @cache

@@ -115,6 +115,12 @@ def read_parquet(uri: str) -> pa.Table:
         return pq.read_table(file)
 
 
+def modified_at(uri: str) -> float:
+    """When a file was written last, in seconds since 1970; for showing and sorting alone."""
+    system, path = filesystem(uri)
+    return system.modified(path).timestamp()
+
+
 def delete(uri: str) -> None:
     """Remove a file or a folder with all that is in it; nothing happens where there is none."""
     system, path = filesystem(uri)

@@ -1,21 +1,26 @@
-"""The commands behind the Makefile: run, down, ui, next-day, report, explain, share, rebuild, sync, and going back."""
+"""The commands behind the Makefile: run, down, ui, report, explain, share, rebuild, sync, drift, replay, going back."""
 
 import argparse
 import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import ValidationError
 from rich.console import Console
 
+from letterpress.activation.configuration import ConfigurationError
 from letterpress.operations import services
 from letterpress.operations.airflow_client import AirflowClient
 from letterpress.operations.environment import environment, passwords_file, secret
-from letterpress.operations.line import LineFailed, engagement_stages, run_line, stages
+from letterpress.operations.line import LineFailed, Stage, engagement_stages, run_line, stages
 from letterpress.settings import Settings, settings
 from letterpress.warehouse.database import WRITER_POOL
+
+if TYPE_CHECKING:
+    from letterpress.activation.destinations import Destination
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -35,6 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     sync = commands.add_parser("sync")
     sync.add_argument("destination")
     sync.add_argument("--dry-run", action="store_true")
+    drift = commands.add_parser("drift")
+    drift.add_argument("destination")
+    drift.add_argument("--sample", type=int, default=1_000, help="so many people; 0 for everybody")
+    drift.add_argument("--repair", action="store_true", help="let the next sync write again what differs")
+    replay = commands.add_parser("replay")
+    replay.add_argument("destination")
+    replay.add_argument("--code", help="only what was refused with this code")
     commands.add_parser("model-rollback").add_argument("model")
     person = commands.add_parser("explain")
     person.add_argument("customer", help="a customer_id, a source's id such as shop:C000001, or an e-mail address")
@@ -56,6 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         for one in error.errors():
             name = "LETTERPRESS_" + "_".join(str(part) for part in one["loc"]).upper()
             console.print(f"{name}: {one['msg']}; next step: mend this environment variable", style="red")
+        return 2
+    except ConfigurationError as error:
+        console.print(str(error), style="red", markup=False)
         return 2
     except (
         services.PortTaken,
@@ -118,25 +133,22 @@ def show_report(config: Settings, chosen: argparse.Namespace) -> int:
 
 def sync(config: Settings, chosen: argparse.Namespace) -> int:
     """Plan only, or one sync DAG run through Airflow."""
-    from letterpress.activation.destinations import destinations
+    from letterpress.activation.syncs import latest, render
 
-    if chosen.destination not in destinations():
-        known = ", ".join(destinations())
-        console.print(f"destination: expected one of {known}, found {chosen.destination}", style="red")
-        return 2
+    where = _destination(chosen)
     if not chosen.dry_run:
         client = _start(config)
-        wanted = [stage for stage in stages(config) if stage.name == "activation: sync"]
-        for stage in wanted:
-            stage.dag_ids = [f"sync_{chosen.destination}"]
-        run_line(client, config, tell=tell, wanted=wanted)
+        run_line(client, config, tell=tell, wanted=[Stage("activation: sync", [f"sync_{where.name}"])])
+        found = latest(config.plans, where.name)
+        if found:
+            console.print(render(*found), markup=False)
         return 0
-    from letterpress.activation.plan import make_plan, render
+    from letterpress.activation.plan import make_plan
     from letterpress.warehouse import publish
 
     with publish.lease(config.published, "activation") as folder:
         plan = make_plan(
-            destination=destinations()[chosen.destination],
+            destination=where,
             version_dir=str(folder),
             stores_url=config.stores,
             identity_key=secret(config, "identity_key").encode(),
@@ -145,6 +157,43 @@ def sync(config: Settings, chosen: argparse.Namespace) -> int:
         )
     console.print(render(plan), markup=False)
     return 0
+
+
+def drift(config: Settings, chosen: argparse.Namespace) -> int:
+    """Compare what a destination holds with the ledger, through Airflow."""
+    from letterpress import storage
+    from letterpress.activation.drift import Drift, render
+
+    where, client = _destination(chosen), _start(config)
+    conf = {"sample": chosen.sample or None, "repair": chosen.repair}
+    run_line(client, config, tell=tell, wanted=[Stage("activation: drift", [f"drift_{where.name}"])], conf=conf)
+    found = storage.read_json(storage.join(config.plans, where.name, "drift", "latest.json"))
+    console.print(render(Drift(**found)), markup=False)
+    return 0
+
+
+def replay(config: Settings, chosen: argparse.Namespace) -> int:
+    """Let what a destination refused be tried again by the next sync."""
+    from letterpress.activation import ledger, stores
+
+    where = _destination(chosen)
+    with stores.opened(config.stores) as engine, stores.writing(engine) as connection:
+        number = ledger.replay(connection, where.name, error_code=chosen.code)
+    tell(f"{where.name}: {number:,} refused rows will be tried again; next: `make sync DESTINATION={where.name}`")
+    return 0
+
+
+def _destination(chosen: argparse.Namespace) -> "Destination":
+    from letterpress.activation.configuration import nearest
+    from letterpress.activation.destinations import destinations
+
+    known = destinations()
+    if chosen.destination not in known:
+        raise ConfigurationError(
+            f"destination: expected one that is switched on in destinations.yml, found {chosen.destination!r}; "
+            f"{nearest(chosen.destination, list(known))}"
+        )
+    return known[chosen.destination]
 
 
 def explain(config: Settings, chosen: argparse.Namespace) -> int:
@@ -246,8 +295,18 @@ def _start(config: Settings) -> AirflowClient:
     base = f"http://{config.host}:{config.airflow_port}"
     client = AirflowClient(base, passwords_file(config))
     client.create_pool(WRITER_POOL, 1)
+    _require_connections(client)
     client.wait_for([dag_id for stage in stages(config) for dag_id in stage.dag_ids])
     return client
+
+
+def _require_connections(client: AirflowClient) -> None:
+    """Every destination that is switched on has its Airflow Connection, in the environment or in Airflow."""
+    from letterpress.activation.destinations import destinations, missing_connection
+
+    for where in destinations().values():
+        if f"AIRFLOW_CONN_{where.connection.upper()}" not in os.environ and not client.has_connection(where.connection):
+            raise missing_connection(where)
 
 
 COMMANDS = {
@@ -260,6 +319,8 @@ COMMANDS = {
     "share": share,
     "rebuild": rebuild,
     "sync": sync,
+    "drift": drift,
+    "replay": replay,
     "model-rollback": model_rollback,
     "publish-list": publish_list,
     "publish-rollback": publish_rollback,

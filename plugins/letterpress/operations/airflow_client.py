@@ -36,6 +36,10 @@ class AirflowClient:
         """Create a pool where it is missing: without it, its tasks would wait in `scheduled` for ever."""
         self.request("POST", "pools", json={"name": name, "slots": slots}, accept=(201, 409))
 
+    def has_connection(self, name: str) -> bool:
+        """Whether Airflow's database knows a connection."""
+        return self.request("GET", f"connections/{name}", accept=(200, 404)).status_code == 200
+
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run by hand; returns its id."""
         body = {"logical_date": None, "conf": conf}

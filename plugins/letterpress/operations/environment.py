@@ -32,6 +32,7 @@ def environment(settings: Settings) -> dict[str, str]:
     home, base = airflow_home(settings), f"http://{settings.host}:{settings.airflow_port}"
     token = settings.esp_token or secret(settings, "esp_token")
     secret(settings, "identity_key")
+    klaviyo_key = settings.klaviyo_key or secret(settings, "klaviyo_key")
     shop, esp = _address(settings.shop), _address(settings.esp)
     smtp = {"smtp_host": settings.smtp_host or settings.host, "smtp_port": settings.smtp_port}
     ours = {f"LETTERPRESS_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value}
@@ -39,6 +40,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         **ours,
         "LETTERPRESS_ESP_TOKEN": token,
+        "LETTERPRESS_VENDOR_TOKEN": klaviyo_key,
         # `airflow standalone` starts its parts by the name of the command.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")]),
@@ -73,6 +75,9 @@ def environment(settings: Settings) -> dict[str, str]:
         ),
         "AIRFLOW_CONN_LETTERPRESS_LOCAL_ESP": json.dumps(
             {"conn_type": "http", **esp, "password": token, "extra": smtp}
+        ),
+        "AIRFLOW_CONN_LETTERPRESS_KLAVIYO": json.dumps(
+            {"conn_type": "http", **_address(settings.klaviyo), "password": klaviyo_key}
         ),
         "AIRFLOW_CONN_LETTERPRESS_ONLINE_RETAIL": json.dumps(
             {"conn_type": "fs", "extra": {"path": settings.online_retail}}

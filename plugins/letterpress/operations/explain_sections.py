@@ -279,10 +279,11 @@ def at_destinations(source: Source, person: Person) -> Section:
     rows = []
     with stores.opened(source.settings.stores) as engine, stores.reading(engine) as connection:
         for name in destinations():
-            for row in ledger.rows_of(connection, name, [person.customer_id]).values():
-                is_held = row["payload_hash"] is not None
-                rows.append((name, is_held, row["is_suppressed"], row["state"], row["action"], row["error_code"]))
-    columns = ("destination", "is_held", "is_suppressed", "state", "last_action", "error_code")
+            for row in ledger.rows_of(connection, name, [person.customer_id]):
+                held = row["acknowledged"]
+                shown = "yes" if row["facet"] == ledger.PROFILE and held else held and held.partition(":")[0]
+                rows.append((name, row["facet"], shown, row["state"], row["operation"], row["error_code"]))
+    columns = ("destination", "facet", "held", "state", "last_operation", "error_code")
     return Section(columns, tuple(rows), () if rows else ("Nothing.",))
 
 

@@ -78,9 +78,12 @@ def run_line(
     *,
     tell: Callable[[str], None],
     wanted: list[Stage] | None = None,
+    conf: dict | None = None,
     timeout: float = 3600,
 ) -> LineResult:
     """Run every stage (or those ``wanted``; the first is always triggered) once and wait for all that follows from it.
+
+    ``conf`` are parameters of the runs that are triggered here.
 
     Assets trigger most of it. A stage that nothing triggered is triggered by hand, since an earlier run may have
     been killed before it could tell; where there is nothing to do it ends at once. Raises ``LineFailed``.
@@ -88,7 +91,7 @@ def run_line(
     result = LineResult(stages=wanted or stages(settings))
     began = time.monotonic()
     since = datetime.now(UTC).isoformat()
-    conf = {"as_of": settings.as_of.isoformat()} if settings.as_of else {}
+    conf = ({"as_of": settings.as_of.isoformat()} if settings.as_of else {}) if conf is None else conf
     told: set[tuple] = set()
     for stage in result.stages:
         stage_began = time.monotonic()

@@ -229,7 +229,7 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
         for action, count in moved.items():
             if count:
                 table.add_row(f"synced: {action}", f"{count:,}")
-        written = sum(count for action, count in moved.items() if action in ("create", "update", "restore"))
+        written = sum(count for action, count in moved.items() if action in ("create", "update"))
         # A later plan of the same run finds what an earlier one wrote unchanged.
         unchanged = plan["counts"]["unchanged"] - (written if len(plans) > 1 else 0)
         table.add_row("unchanged", f"{max(0, unchanged):,}")
@@ -237,6 +237,8 @@ def _activation(settings: Settings, before: Snapshot | None) -> list[Any]:
             table.add_row(f"refused: {reason}", f"{count:,}")
         for reason, count in summary["rejected"].items():
             table.add_row(f"rejected by the ESP: {reason}", f"{count:,}")
+        if summary["queued"]:
+            table.add_row("requests still in the ESP's queue", f"{summary['queued']:,}")
         table.add_row("held by the ESP now", f"{summary['held']:,}")
         sections.append(table)
     messages = _messages(settings)
@@ -270,7 +272,10 @@ def _messages(settings: Settings) -> dict[str, int]:
 
 def _plans(settings: Settings, destination: str, *, since: float | None) -> list[dict]:
     """The plans of a destination written since a moment, oldest first; the newest one alone where none is given."""
-    files = sorted((Path(settings.plans) / destination).glob("*.json"), key=lambda file: file.stat().st_mtime)
+    written = (Path(settings.plans) / destination).glob("*.json")
+    files = sorted(
+        (file for file in written if not file.name.endswith(".result.json")), key=lambda file: file.stat().st_mtime
+    )
     chosen = files[-1:] if since is None else [file for file in files if file.stat().st_mtime >= since]
     return [storage.read_json(str(file)) for file in chosen]
 

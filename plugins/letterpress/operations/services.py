@@ -45,9 +45,10 @@ class Service:
 
 
 def services(settings: Settings) -> list[Service]:
-    """The three services, in the order in which they start."""
+    """The services, in the order in which they start; Klaviyo's stand-in where no real one is given."""
     python = sys.executable
     base = f"http://{settings.host}:{settings.airflow_port}"
+    stand_ins = [] if settings.klaviyo_url or not _syncs_to("klaviyo") else [_klaviyo(settings)]
     return [
         Service(
             "shop",
@@ -67,6 +68,7 @@ def services(settings: Settings) -> list[Service]:
             signal.SIGTERM,
             60,
         ),
+        *stand_ins,
         Service(
             "airflow",
             "Airflow",
@@ -78,6 +80,27 @@ def services(settings: Settings) -> list[Service]:
             180,
         ),
     ]
+
+
+def _syncs_to(destination: str) -> bool:
+    from letterpress.activation.destinations import destinations
+
+    return destination in destinations()
+
+
+def _klaviyo(settings: Settings) -> Service:
+    command = (
+        sys.executable,
+        "-m",
+        "letterpress.demo.vendors",
+        "klaviyo",
+        *("--host", settings.host),
+        *("--port", str(settings.klaviyo_port)),
+        *("--folder", f"{settings.home.removeprefix('file://')}/vendors"),
+    )
+    ports = {"LETTERPRESS_KLAVIYO_PORT": settings.klaviyo_port}
+    health = f"{settings.klaviyo}/health"
+    return Service("klaviyo", "Klaviyo's stand-in", command, ports, health, signal.SIGTERM, 60)
 
 
 def start(settings: Settings, *, tell: Callable[[str], None]) -> dict[str, bool]:

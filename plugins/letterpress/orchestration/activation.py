@@ -10,6 +10,7 @@ from letterpress import storage
 from letterpress.orchestration import context
 from letterpress.orchestration.assets import synced
 from letterpress.orchestration.connections import connection_of, identity_key
+from letterpress.orchestration.pages import SyncLink
 from letterpress.orchestration.polling import PollJobs
 from letterpress.settings import settings
 
@@ -47,8 +48,15 @@ def pin_activation() -> str:
     return publish.manifest(settings().published, "activation", wanted)["version"]
 
 
-@task
-def plan(name: str, version: str) -> dict:
+def plan(name: str, version: str):
+    """The task that plans, with a link to the plan's page."""
+    planned = make_plan(name, version)
+    planned.operator.operator_extra_links = (SyncLink(),)
+    return planned
+
+
+@task(task_id="plan")
+def make_plan(name: str, version: str) -> dict:
     """The difference between what the warehouse wants and what the ESP acknowledged; shown, then stored."""
     from letterpress.activation import plan as room
     from letterpress.activation.apply import settle_queued
@@ -170,8 +178,15 @@ def advance(name: str, version: str, audited: dict, stage: int) -> dict:
     }
 
 
-@task(trigger_rule="none_failed_min_one_success")
-def submit(name: str, version: str, audited: dict) -> dict:
+def submit(name: str, version: str, audited):
+    """The task that sends, with a link to the plan's page."""
+    submitted = send_changes(name, version, audited)
+    submitted.operator.operator_extra_links = (SyncLink(),)
+    return submitted
+
+
+@task(task_id="submit", trigger_rule="none_failed_min_one_success")
+def send_changes(name: str, version: str, audited: dict) -> dict:
     """Send what changed; live suppression is asked again before each batch leaves."""
     return advance(name, version, audited, 0)
 

@@ -2,7 +2,7 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from letterpress.orchestration.pages import PREFIX, ModelCardLink, Pages
+from letterpress.orchestration.pages import PREFIX, ModelCardLink, Pages, SyncLink
 from letterpress.orchestration.timetables import BackfillOnly
 
 
@@ -13,6 +13,7 @@ class LetterpressPlugin(AirflowPlugin):
     timetables = [BackfillOnly]  # noqa: RUF012 - as Airflow wants it
     fastapi_apps = [{"app": Pages(), "url_prefix": PREFIX, "name": "Letterpress"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "Models", "href": f"{PREFIX}/models", "url_route": "letterpress-models", "destination": "nav"}
+        {"name": "Models", "href": f"{PREFIX}/models", "url_route": "letterpress-models", "destination": "nav"},
+        {"name": "Syncs", "href": f"{PREFIX}/syncs", "url_route": "letterpress-syncs", "destination": "nav"},
     ]
-    operator_extra_links = [ModelCardLink()]  # noqa: RUF012
+    operator_extra_links = [ModelCardLink(), SyncLink()]  # noqa: RUF012
