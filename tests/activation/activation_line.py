@@ -90,7 +90,7 @@ def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str,
     """A version directory that holds exactly these people; ``moves`` are (account, former id, surviving id)."""
     folder.mkdir(parents=True)
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
-        connection.execute("create schema activation; create schema marts")
+        connection.execute("create schema activation; create schema marts; create schema operations")
         columns = {"customer_id": "varchar", "email": "varchar", **audiences()["activation.sync_customers"]}
         typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         connection.execute(f"create table activation.sync_customers ({typed})")
@@ -99,11 +99,11 @@ def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str,
             "create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar)"
         )
         connection.execute(
-            "create table marts.fct_identity_changes"
+            "create table operations.fct_identity_changes"
             " (source_customer_key varchar, old_customer_id varchar, new_customer_id varchar)"
         )
         for key, old, new in moves:
-            connection.execute("insert into marts.fct_identity_changes values (?, ?, ?)", [key, old, new])
+            connection.execute("insert into operations.fct_identity_changes values (?, ?, ?)", [key, old, new])
             connection.execute("insert into marts.dim_customer_identities values (?, ?)", [key, new])
         if not people:
             return str(folder)

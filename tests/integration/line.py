@@ -1,4 +1,4 @@
-"""The whole line on loopback: a demo shop, a local ESP, and the DAGs, run in this process by `dag.test()`."""
+"""The whole line on loopback: a demo shop, a local ESP, a stand-in for Klaviyo, and the DAGs, by `dag.test()`."""
 
 import json
 import os
@@ -20,6 +20,8 @@ from letterpress.demo.esp import running as running_esp
 from letterpress.demo.shop.app import create_app
 from letterpress.demo.shop.mailboxes import Mailboxes
 from letterpress.demo.simulation.switches import Faults
+from letterpress.demo.vendors import RunningVendor
+from letterpress.demo.vendors import running as running_vendor
 from letterpress.operations.environment import environment
 from letterpress.settings import REPOSITORY, Settings, settings
 from letterpress.sources import load_sources
@@ -33,6 +35,7 @@ STAGES = (
     "models_score",
     "warehouse_activation",
     "sync_local_esp",
+    "sync_klaviyo",
     "campaign_champions_thank_you",
     "documentation",
 )
@@ -90,6 +93,7 @@ class Line:
     home: Path
     shop: RunningShop
     esp: RunningEsp
+    klaviyo: RunningVendor
     settings: Settings
 
     def run(self, *stages: str) -> Pass:
@@ -147,7 +151,7 @@ def dags() -> dict:
 
 @contextmanager
 def environment_of(
-    home: Path, shop: RunningShop, esp: RunningEsp, online_retail: Path | None = None
+    home: Path, shop: RunningShop, esp: RunningEsp, klaviyo: RunningVendor, online_retail: Path | None = None
 ) -> Iterator[Settings]:
     """The settings and connections of a line, in this process's environment until the block ends."""
     ours = {
@@ -158,6 +162,8 @@ def environment_of(
         "LETTERPRESS_ESP_URL": esp.base_url,
         "LETTERPRESS_SMTP_PORT": str(esp.smtp_port),
         "LETTERPRESS_ESP_TOKEN": esp.token,
+        "LETTERPRESS_KLAVIYO_URL": klaviyo.base_url,
+        "LETTERPRESS_KLAVIYO_KEY": klaviyo.token,
         "LETTERPRESS_ONLINE_RETAIL": str(online_retail or ""),
     }
     before = dict(os.environ)
@@ -182,7 +188,8 @@ def running_line(home: Path, *, customers: int, days: int, online_retail: Path |
     with (
         running_shop(home, customers=customers, days=days) as shop,
         running_esp(home / "esp", token=TOKEN, shop_url=shop.url) as esp,
-        environment_of(home, shop, esp, online_retail) as given,
+        running_vendor("klaviyo", home / "vendors") as klaviyo,
+        environment_of(home, shop, esp, klaviyo, online_retail) as given,
     ):
         shop.read_mail_of(esp)
-        yield Line(home, shop, esp, given)
+        yield Line(home, shop, esp, klaviyo, given)

@@ -25,6 +25,7 @@ from line_process import run_stage
 
 from letterpress.demo.esp import RunningEsp
 from letterpress.demo.esp import running as running_esp
+from letterpress.demo.vendors import running as running_vendor
 from letterpress.operations.environment import environment
 from letterpress.settings import Settings
 from letterpress.warehouse import publish
@@ -120,7 +121,12 @@ KILLS: dict[str, dict[str, Moment]] = {
     "sync_local_esp": {
         "a plan is stored": appears("plans/local_esp/*.json"),
         "50 %": share(0.5),
-        "the first person is in the ledger": grows("stores/letterpress.sqlite", "profiles"),
+        "the first person is in the ledger": grows("stores/letterpress.sqlite", "ledger"),
+    },
+    "sync_klaviyo": {
+        "a plan is stored": appears("plans/klaviyo/*.json"),
+        "another person is in the ledger": grows("stores/letterpress.sqlite", "ledger"),
+        "80 %": share(0.8),
     },
     "campaign_champions_thank_you": {
         "the first person is planned": grows("stores/letterpress.sqlite", "sends"),
@@ -182,8 +188,11 @@ def made(path: Path, shop: RunningShop, key: bytes) -> Iterator[Home]:
     """A line over the shop with an ESP of its own; the identity key is given, since person ids follow from it."""
     (path / "secrets").mkdir(parents=True)
     (path / "secrets" / "identity_key").write_bytes(key)
-    with running_esp(path / "esp", token=TOKEN, shop_url=shop.url) as esp:
-        with environment_of(path, shop, esp) as settings:
+    with (
+        running_esp(path / "esp", token=TOKEN, shop_url=shop.url) as esp,
+        running_vendor("klaviyo", path / "vendors") as klaviyo,
+    ):
+        with environment_of(path, shop, esp, klaviyo) as settings:
             given = {
                 name: value
                 for name, value in environment(settings).items()
@@ -314,8 +323,8 @@ def test_the_scores_are_those_of_the_undisturbed_line(undisturbed: Home, disturb
 
 def test_the_ledger_is_that_of_the_undisturbed_line(undisturbed: Home, disturbed: Home):
     profiles = (
-        "select destination, customer_id, payload_hash, segments_hash, attribute_hashes, is_suppressed, state, action, "
-        "pending_hash, revision, idempotency_key, error_code from profiles order by 1, 2"
+        "select destination, facet, customer_id, acknowledged, state, pending, revision, error_code from ledger "
+        "order by 1, 2, 3"
     )
     sends = (
         "select campaign_id, customer_id, destination, state, idempotency_key, accepted_at, error_code from sends "

@@ -258,7 +258,8 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
         came_to as (
             select gone.customer_id as old_id, min(identities.customer_id) as new_id
             from gone
-            inner join published.marts.fct_identity_changes as changes on changes.old_customer_id = gone.customer_id
+            inner join published.operations.fct_identity_changes as changes
+                on changes.old_customer_id = gone.customer_id
             inner join published.marts.dim_customer_identities as identities using (source_customer_key)
             group by all
         )

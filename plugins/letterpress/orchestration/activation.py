@@ -143,17 +143,19 @@ def approve(name: str):
     )
 
 
-def advance(name: str, version: str, audited: dict, stage: int) -> dict:
-    """Carry a plan out as far as it goes without waiting; what happened, and where to go on."""
+def advance(name: str, version: str, audited: dict, *, is_first: bool) -> dict:
+    """Carry a plan out as far as it goes without waiting; what happened so far."""
     from letterpress.activation.apply import advance as run
+    from letterpress.activation.apply import result_of
     from letterpress.activation.destinations import destination
     from letterpress.activation.plan import read_plan
     from letterpress.activation.syncs import render
     from letterpress.warehouse import publish
 
     made, found = read_plan(audited["uri"]), destination(name)
+    before = None if is_first else result_of(made)
     with publish.lease(settings().published, "activation", version) as folder:
-        result = run(
+        run(
             plan=made,
             destination=found,
             version_dir=str(folder),
@@ -162,8 +164,9 @@ def advance(name: str, version: str, audited: dict, stage: int) -> dict:
             identity_key=identity_key(),
             run_id=context.run_id(),
             is_approved=bool(audited["objections"]),  # this task runs after the approval, or there was no need of one
-            stage=stage,
+            stage=before.stage if before else 0,
         )
+    result = result_of(made)
     log.info("%s", render(made, result))
     return {
         **audited,
@@ -174,7 +177,6 @@ def advance(name: str, version: str, audited: dict, stage: int) -> dict:
         "skipped": result.skipped,
         "requests": result.requests,
         "outstanding": result.outstanding,
-        "stage": result.stage,
     }
 
 
@@ -188,7 +190,9 @@ def submit(name: str, version: str, audited):
 @task(task_id="submit", trigger_rule="none_failed_min_one_success")
 def send_changes(name: str, version: str, audited: dict) -> dict:
     """Send what changed; live suppression is asked again before each batch leaves."""
-    return advance(name, version, audited, 0)
+    if not audited:  # nothing to send; the rule that lets this task follow a skipped approval lets it start here too
+        raise AirflowSkipException(f"{name}: nothing to send")
+    return advance(name, version, audited, is_first=True)
 
 
 def poll(name: str, submitted) -> PollJobs:
@@ -196,18 +200,10 @@ def poll(name: str, submitted) -> PollJobs:
     return PollJobs(
         task_id="poll",
         submitted=submitted,
-        advance=lambda outcome, stage: _later(outcome, advance(name, outcome["version"], outcome, stage)),
+        advance=lambda outcome: advance(name, outcome["version"], outcome, is_first=False),
         done=lambda outcome, run: _announce(name, outcome, run),
         outlets=[synced(name)],
     )
-
-
-def _later(before: dict, after: dict) -> dict:
-    """The numbers of both, where to go on from the later."""
-    from collections import Counter
-
-    summed = {name: dict(Counter(before[name]) + Counter(after[name])) for name in ("rejected", "skipped")}
-    return {**after, **summed, **{name: before[name] + after[name] for name in ("accepted", "requests")}}
 
 
 def _announce(name: str, outcome: dict, run) -> dict:

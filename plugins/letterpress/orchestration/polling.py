@@ -12,9 +12,9 @@ FIRST, LONGEST = 5.0, 60.0  # seconds between two looks
 class PollJobs(BaseOperator):
     """Goes on with a sync until no queued request is outstanding; deferred in between.
 
-    ``advance(stage)`` reads results and carries out what had to wait for them; it returns what happened, with
-    ``outstanding`` and the ``stage`` to go on with. ``done(outcome)`` is told when nothing is outstanding. The
-    ledger alone knows the vendor's jobs: a lost or repeated poll changes nothing.
+    ``advance(submitted)`` reads results and carries out what had to wait for them; it returns what happened so far,
+    with how much is ``outstanding``. ``done(outcome, context)`` is told when nothing is. The ledger alone knows the
+    vendor's jobs, and the stored plan how far it went: a lost or repeated poll changes nothing.
     """
 
     template_fields = ("submitted",)
@@ -23,7 +23,7 @@ class PollJobs(BaseOperator):
         self,
         *,
         submitted: Any,
-        advance: Callable[[dict, int], dict],
+        advance: Callable[[dict], dict],
         done: Callable[[dict, Any], dict],
         **kwargs: Any,
     ):
@@ -34,10 +34,10 @@ class PollJobs(BaseOperator):
         """Look once; wait where something is outstanding."""
         return self._go_on(context, self.submitted, FIRST)
 
-    def resume(self, context: Any, event: Any = None, *, outcome: dict, seconds: float) -> dict:
+    def resume(self, context: Any, event: Any = None, seconds: float = FIRST) -> dict:
         """Look again."""
         del event
-        return self._go_on(context, self.advance(outcome, outcome["stage"]), seconds)
+        return self._go_on(context, self.advance(self.submitted), seconds)
 
     def _go_on(self, context: Any, outcome: dict, seconds: float) -> dict:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
@@ -47,6 +47,6 @@ class PollJobs(BaseOperator):
             self.defer(
                 trigger=TimeDeltaTrigger(timedelta(seconds=seconds)),
                 method_name="resume",
-                kwargs={"outcome": outcome, "seconds": min(LONGEST, seconds * 1.5)},
+                kwargs={"seconds": min(LONGEST, seconds * 1.5)},
             )
         return self.done(outcome, context)
