@@ -157,18 +157,18 @@ def _json_value(destination: Destination, column: str) -> str:
             return f"to_json(nullif(array_to_string({parts}, {_text(shape.list_separator)}), ''))::varchar"
         return f"to_json({parts})::varchar"
     if stored in ("date", "timestamptz"):
-        return _instant(name, stored, kind, mapped.format, is_text=shape.is_text_only)
+        return _instant(name, stored, kind, mapped.format, is_text=shape.is_text_only or kind == "string")
     if kind == "string" or shape.is_text_only:
         return f"to_json(({name})::varchar)::varchar"
     return f"({name})::varchar"
 
 
 def _instant(name: str, stored: str, kind: str, form: str, *, is_text: bool) -> str:
-    """Dates and instants (UTC) in one of the forms that vendors want."""
+    """Dates and instants (UTC) in one of the forms that vendors want, cut off below it: never later than they were."""
     if kind == "date" and stored == "timestamptz":
         name = f"({name})::date"
     if form in ("epoch_seconds", "epoch_milliseconds"):
-        number = f"epoch_ms(({name})::timestamp)" if form == "epoch_milliseconds" else f"epoch({name})::bigint"
+        number = f"epoch_ms(({name})::timestamp)" if form == "epoch_milliseconds" else f"floor(epoch({name}))::bigint"
         return f"to_json(({number})::varchar)::varchar" if is_text else f"({number})::varchar"
     if form == "iso":
         form = "%Y-%m-%d" if kind == "date" or stored == "date" else "%Y-%m-%dT%H:%M:%SZ"
