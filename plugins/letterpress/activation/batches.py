@@ -292,7 +292,7 @@ class Sender:
         self, connection: sa.Connection, claims: Sequence[Claim], items: Sequence[Item]
     ) -> tuple[list[Row], list[tuple[str, str, bytes]]]:
         """Rows with what has to be sent of each profile; and what the destination will then hold of each."""
-        if not self._depends_on_held(items):
+        if not self._depends_on_held(claims, items):
             rows = [
                 Row(item.customer_id, item.email, item.profile, one.vendor_id)
                 for one, item in zip(claims, items, strict=True)
@@ -308,17 +308,18 @@ class Sender:
             )
             email = item.email
             if item.profile is None:
-                sent = payloads.cleared(self.destination, item.customer_id, before)
-                email = payloads.email_of(self.destination, before) if before else None
+                sent = payloads.cleared(self.destination, item.customer_id, before, pending, is_certain=one.is_certain)
+                last = pending or before
+                email = payloads.email_of(self.destination, last) if last else None
             else:
                 sent, then = payloads.update(self.destination, item.profile, before, pending, is_certain=one.is_certain)
                 profiles.append((item.customer_id, item.target, then))
             rows.append(Row(item.customer_id, email, sent, one.vendor_id))
         return rows, profiles
 
-    def _depends_on_held(self, items: Sequence[Item]) -> bool:
-        """Whether what is sent depends on what the destination holds."""
-        if all(item.action == "create" for item in items):
+    def _depends_on_held(self, claims: Sequence[Claim], items: Sequence[Item]) -> bool:
+        """Whether what is sent depends on what the destination holds, or may hold of a request without an answer."""
+        if all(item.action == "create" for item in items) and not any(one.pending for one in claims):
             return False
         keeps = any(mapped.nulls == "skip" for mapped in self.destination.attributes.values())
         return self.destination.shape.merges or keeps or any(item.profile is None for item in items)

@@ -20,7 +20,7 @@ def differing(destination: Destination, before: bytes, after: bytes) -> list[str
     return sorted(
         names.get(path, path[-1])
         for path in old.keys() | new.keys()
-        if path not in ignored and old.get(path) != new.get(path)
+        if path not in ignored and not _is_same(old.get(path, shape.cleared), new.get(path, shape.cleared))
     )
 
 
@@ -37,8 +37,9 @@ def email_of(destination: Destination, payload: bytes) -> str | None:
 
 def without_values(message: str, email: str | None, payload: bytes | None) -> str:
     """A vendor's message about a person without that person's own values."""
-    own = {value for _, value in _leaves(orjson.loads(payload)) if isinstance(value, str)} if payload else set()
-    for value in sorted((one for one in (*own, email or "") if len(one) >= SHORT), key=len, reverse=True):
+    own = [value for _, value in _leaves(orjson.loads(payload))] if payload else []
+    texts = {one for value in own for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)}
+    for value in sorted((one for one in (*texts, email or "") if len(one) >= SHORT), key=len, reverse=True):
         message = message.replace(value, "…")
     return message
 
@@ -55,47 +56,72 @@ def update(
 
     A vendor that merges gets what changed, and the value that empties an attribute which it holds and the person
     no longer has (unless its rule is ``skip``), or which is no longer in the field map. ``pending`` is a profile
-    whose answer was lost. Where it is not certain what the vendor holds, it gets everything. A vendor that replaces
-    gets everything at once, with what ``skip`` lets it keep.
+    whose answer was lost. Where it is not certain what the vendor holds, it gets everything, and what is emptied
+    stays in the profile as empty: should this answer be lost too, it is emptied again. A vendor that replaces gets
+    everything at once, with what ``skip`` lets it keep.
     """
     shape = destination.shape
     held = [dict(_leaves(orjson.loads(one))) for one in (acknowledged, pending) if one is not None]
     if not held:
         return wanted, wanted
+    is_certain = is_certain and pending is None
     new = dict(_leaves(orjson.loads(wanted)))
     always = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
     if shape.is_email_key:
         always.add(_path(shape.email))
-    is_certain = is_certain and pending is None and shape.merges
+    gets_everything = not (is_certain and shape.merges)
     sent = {
-        path: value for path, value in new.items() if path in always or not is_certain or held[0].get(path) != value
+        path: value
+        for path, value in new.items()
+        if path in always or gets_everything or path not in held[0] or not _is_same(held[0][path], value)
     }
     rules = {path: destination.attributes[column].nulls for column, path in _columns(destination).items()}
-    for path in {path for one in held for path in one} - new.keys() - {_path(shape.email)}:
-        before = next(one[path] for one in reversed(held) if path in one)
-        if before == shape.cleared:
-            continue
+    gone = {path for one in held for path in one}
+    if not is_certain and pending is None:  # somebody else wrote there: also what we never did
+        gone |= {path for path, rule in rules.items() if rule == "clear"}
+    for path in gone - new.keys() - {_path(shape.email)}:
+        before = [one[path] for one in reversed(held) if path in one]
+        is_empty = all(value == shape.cleared for value in before) and is_certain
         if rules.get(path) == "skip":
-            new[path] = before
-            if not shape.merges:
-                sent[path] = before
-        elif shape.merges:
+            if before[0] != shape.cleared or (shape.merges and not is_empty):
+                new[path] = before[0]
+                sent |= {path: before[0]} if gets_everything else {}
+        elif shape.merges and not is_empty:
             sent[path] = shape.cleared
+            new |= {} if is_certain else {path: shape.cleared}
     return _nested(shape.attributes, sent), _nested(shape.attributes, new)
 
 
-def cleared(destination: Destination, customer_id: str, acknowledged: bytes | None) -> bytes:
-    """A profile that empties every attribute which the destination holds, for somebody who left the audience."""
+def cleared(
+    destination: Destination,
+    customer_id: str,
+    acknowledged: bytes | None,
+    pending: bytes | None = None,
+    *,
+    is_certain: bool = True,
+) -> bytes:
+    """A profile that empties every attribute which the destination holds, for somebody who left the audience.
+
+    Where it is not certain what it holds, the attributes of ``pending`` and of the field map are emptied, too.
+    """
     shape = destination.shape
-    held = dict(_leaves(orjson.loads(acknowledged))) if acknowledged is not None else {}
+    held: dict[Path, Any] = {}
+    for one in (acknowledged, pending):
+        held |= dict(_leaves(orjson.loads(one))) if one is not None else {}
     sent: dict[Path, Any] = {_path(path): value for path, value in shape.constants.items()}
     sent[_path(shape.external_id)] = customer_id
     kept = {*sent, _path(shape.email)}
     if shape.is_email_key or not shape.merges:
         sent[_path(shape.email)] = held.get(_path(shape.email))
     if shape.merges:
-        sent |= dict.fromkeys((path for path in held if path not in kept), shape.cleared)
+        emptied = {*held} if is_certain else {*held, *_columns(destination).values()}
+        sent |= dict.fromkeys(emptied - kept, shape.cleared)
     return _nested(shape.attributes, sent)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equal, and of one kind: in Python 1 is True."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _path(path: str) -> Path:

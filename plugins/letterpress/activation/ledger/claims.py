@@ -136,8 +136,9 @@ def known_rows(connection: sa.Connection, destination: str, facet: str, changes:
 
 
 def _claim(row: sa.Row, target: str, revision: int, attempt: int) -> Claim:
-    pending = row.pending if row.state == SENT else None
-    is_certain = row.state not in (SENT, PLANNED)
+    # Refused for now says nothing of an earlier try, whose answer may have been lost.
+    pending = row.pending if row.state != ACCEPTED else None
+    is_certain = row.state == ACCEPTED
     return Claim(row.customer_id, target, revision, attempt, row.acknowledged, pending, row.vendor_id, is_certain)
 
 

@@ -47,8 +47,8 @@ class Change(NamedTuple):
 class Claim(NamedTuple):
     """A change that may leave now, at this revision.
 
-    ``acknowledged`` is the hash of what the destination holds, ``pending`` of what it may hold instead because an
-    answer was lost.
+    ``acknowledged`` is the hash of what the destination holds, ``pending`` of what it may hold instead: an answer
+    was lost, or an earlier try was refused.
     """
 
     customer_id: str
