@@ -104,6 +104,7 @@ def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str,
         )
         for key, old, new in moves:
             connection.execute("insert into operations.fct_identity_changes values (?, ?, ?)", [key, old, new])
+        for key, new in {key: new for key, _, new in moves}.items():  # whose an account is after its last change
             connection.execute("insert into marts.dim_customer_identities values (?, ?)", [key, new])
         if not people:
             return str(folder)

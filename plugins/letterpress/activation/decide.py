@@ -34,8 +34,8 @@ def load(duck: "DuckDBPyConnection", connection: sa.Connection, destination: Des
     for facet in facets:
         _insert(duck, "held", facet, connection, ledger.held(destination.name, facet))
         _insert(duck, "unsettled", facet, connection, ledger.unsettled(destination.name, facet))
-    _load_moves(duck)
     _load_stopped(duck, connection, destination, identity_key)
+    _load_moves(duck)
 
 
 def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
@@ -57,11 +57,14 @@ def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
 
 def _judged(destination: Destination) -> str:
     can_move, can_delete = (one in destination.endpoints for one in (Operation.MOVE, Operation.DELETE))
-    merged_away = "'move'" if can_move else "'delete'" if can_delete else "null"
+    move = _unless_refused("move", f"'{ledger.MOVES_TO}' || merged_into")
+    delete = _unless_refused("delete", "'delete'")
+    clear = _unless_refused("clear", f"'{ledger.CLEARED}'")
+    merged_away = move if can_move else delete if can_delete else "null"
     leaver = {
         "keep": "null",
-        "clear": f"case when acknowledged <> '{ledger.CLEARED}' or is_unsettled then 'clear' end",
-        "delete": "'delete'",
+        "clear": f"case when acknowledged <> '{ledger.CLEARED}' or is_unsettled then {clear} end",
+        "delete": delete,
     }[destination.leavers]
     wants_opt_in = "consent_held is null" if destination.subscribes else "false"
     return f"""
@@ -83,6 +86,7 @@ def _judged(destination: Destination) -> str:
             from (from held where facet = '{ledger.PROFILE}') as held
             left join (from unsettled where facet = '{ledger.PROFILE}') as unsettled using (customer_id)
             left join moves on moves.old_id = held.customer_id and moves.is_free and {can_move}
+                and not coalesce(state = 'dead' and pending = '{ledger.MOVES_TO}' || moves.new_id, false)
         ),
         consents as (
             select customer_id, acknowledged as consent_held, revision as consent_revision, state as consent_state,
@@ -164,7 +168,7 @@ def _judged(destination: Destination) -> str:
             case when consent_action = 'suppress' then told else granted end as consent_target,
             case
                 when is_queued and is_held then 'waiting'
-                when is_erased then 'erase'
+                when is_erased then {_unless_refused("erase", "'erase'")}
                 when merged_into is not null and is_held and not is_in_audience then {merged_away}
                 when not is_held and not is_eligible then null
                 when not is_in_audience or reason in {ADDRESSLESS} then {leaver}
@@ -186,11 +190,17 @@ def _judged(destination: Destination) -> str:
         union all by name
         select
             held_id as customer_id, false as is_in_audience, false as is_eligible, false as is_held,
-            base_revision, 'move' as profile_action, '{ledger.MOVES_TO}' || customer_id as target,
+            base_revision, case when is_queued then 'waiting' else 'move' end as profile_action,
+            '{ledger.MOVES_TO}' || customer_id as target,
             customer_id as moves_to
         from consenting
         where held_id <> customer_id
     """
+
+
+def _unless_refused(action: str, target: str) -> str:
+    """SQL for an action, unless the destination refused exactly this."""
+    return f"case when state = 'dead' and pending = {target} then 'rejected' else '{action}' end"
 
 
 def _list_decisions(key: str) -> str:
@@ -201,8 +211,11 @@ def _list_decisions(key: str) -> str:
             select judged.customer_id
             from judged
             inner join members on members.customer_id = judged.customer_id
-            where members.segment_key = '{facet.removeprefix(ledger.LIST)}'
-                and judged.profile_action in ('create', 'update', 'unchanged', 'waiting')
+            where members.segment_key = '{facet.removeprefix(ledger.LIST)}' and judged.is_eligible
+                and (
+                    judged.profile_action in ('create', 'update', 'unchanged', 'waiting')
+                    or (judged.profile_action = 'rejected' and judged.acknowledged is not null)
+                )
         ),
         there as (
             select customer_id, acknowledged, revision, state, pending, coalesce(is_queued, false) as is_queued
@@ -239,8 +252,8 @@ def _list_decisions(key: str) -> str:
 def _load_moves(duck: "DuckDBPyConnection") -> None:
     """Former ids whose people are known under another one now, and whether that one is free at the destination.
 
-    A former id that is in the audience (it was split, and keeps a part) has not moved. Where its accounts went
-    to several people, the first by id takes the profile.
+    A former id that is in the audience (it was split, and keeps a part) has not moved, and one that was erased does
+    not. Where its accounts went to several people, the first by id takes the profile.
     """
     duck.execute("create temp table moves (old_id varchar, new_id varchar, is_free boolean)")
     tables = duck.execute(
@@ -254,6 +267,7 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
         with gone as (
             select customer_id from held where facet = '{ledger.PROFILE}' and acknowledged is not null
             except select customer_id from published.marts.dim_customers
+            except select customer_id from erased
         ),
         came_to as (
             select gone.customer_id as old_id, min(identities.customer_id) as new_id

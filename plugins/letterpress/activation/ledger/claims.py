@@ -9,7 +9,6 @@ from letterpress.activation.ledger.rows import (
     ABANDONED,
     ACCEPTED,
     DEAD,
-    PLANNED,
     QUEUED,
     REFUSED,
     REJECTED,
