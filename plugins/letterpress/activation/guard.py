@@ -21,14 +21,15 @@ class GuardError(Exception):
 def objections(plan: Plan, destination: Destination) -> list[str]:
     """What speaks against carrying a plan out unseen, in words; empty where nothing does."""
     guard, found = destination.guard, []
-    if plan.held and not plan.eligible:
+    if plan.reached and not plan.eligible:
         found.append(
-            f"nobody of {plan.people} people may be written to, and {plan.held} are held: the audience is empty"
+            f"nobody of {plan.people} people may be written to, and {plan.reached} are reached there: the audience is "
+            "empty"
         )
-    elif plan.held >= guard.removed_at_least and plan.eligible < plan.held * (1 - guard.shrunken_percent / 100):
-        percent = 100 * (1 - plan.eligible / plan.held)
+    elif plan.reached >= guard.removed_at_least and plan.eligible < plan.reached * (1 - guard.shrunken_percent / 100):
+        percent = 100 * (1 - plan.eligible / plan.reached)
         found.append(
-            f"the audience shrank from {plan.held} to {plan.eligible} people ({percent:.0f} %), expected at most "
+            f"the audience shrank from {plan.reached} to {plan.eligible} people ({percent:.0f} %), expected at most "
             f"{guard.shrunken_percent:g} %"
         )
     removed = plan.counts["delete"] + plan.counts["clear"]

@@ -66,7 +66,11 @@ NAMED = 50_000  # updates whose changed attributes are worked out; the rest is c
 
 @dataclass(frozen=True)
 class Plan:
-    """A stored plan: its numbers, and where its rows are."""
+    """A stored plan: its numbers, and where its rows are.
+
+    ``held`` are the people whose profile the destination has, ``reached`` those of them who are neither suppressed
+    nor cleared there.
+    """
 
     plan_id: str
     destination: str
@@ -77,6 +81,7 @@ class Plan:
     people: int
     eligible: int
     held: int
+    reached: int
     suppression_change: int
     counts: dict[str, int]
     refused: dict[str, int]
@@ -125,7 +130,7 @@ def make_plan(
             change = suppression.last_change(connection)
             decide.load(duck, connection, destination, identity_key)
         decide.decide(duck, destination)
-        counts, refused, people, eligible, held = _count(duck)
+        counts, refused, people, eligible, held, reached = _count(duck)
         digest = hashlib.sha256(f"{fingerprint(destination)}{sorted(counts.items())}{sorted(refused.items())}".encode())
         part = os.path.join(folder, "plan.parquet")
         with pq.ParquetWriter(part, _schema(), compression="zstd") as writer:
@@ -149,6 +154,7 @@ def make_plan(
         people=people,
         eligible=eligible,
         held=held,
+        reached=reached,
         suppression_change=change,
         counts=counts,
         refused=refused,
@@ -216,17 +222,22 @@ def _schema() -> "pa.Schema":
     )
 
 
-def _count(duck: "DuckDBPyConnection") -> tuple[dict[str, int], dict[str, int], int, int, int]:
+def _count(duck: "DuckDBPyConnection") -> tuple[dict[str, int], dict[str, int], int, int, int, int]:
     found = dict(duck.execute("select action, count(*) from decided group by action").fetchall())
     counts = {action: found.get(action, 0) for action in (*CHANGES, *STANDING)}
     refused = duck.execute(
         "select reason, count(*) from judged where is_in_audience and reason is not null"
         " group by reason order by reason"
     ).fetchall()
-    people, eligible, held = duck.execute(
-        "select count(*) filter (is_in_audience), count(*) filter (is_eligible), count(*) filter (is_held) from judged"
-    ).fetchall()[0]
-    return counts, dict(refused), people, eligible, held
+    people, eligible, held, reached = duck.execute(f"""
+        select
+            count(*) filter (is_in_audience),
+            count(*) filter (is_eligible),
+            count(*) filter (is_held),
+            count(*) filter (is_held and not may_be_suppressed and acknowledged is distinct from '{ledger.CLEARED}')
+        from judged
+    """).fetchall()[0]
+    return counts, dict(refused), people, eligible, held, reached
 
 
 def _changed(

@@ -43,7 +43,7 @@ class Guard(Block):
     """What stops a plan before its first request, until a person approves it.
 
     A plan that removes more people than ``removed_percent`` of those held, and at least ``removed_at_least``;
-    an audience with fewer people who may be written to than the destination holds, by ``shrunken_percent``.
+    an audience with fewer people who may be written to than the destination reaches, by ``shrunken_percent``.
     """
 
     removed_percent: float = Field(default=20, ge=0, le=100)
