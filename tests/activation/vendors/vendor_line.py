@@ -76,7 +76,9 @@ class VendorLine(Line):
 
 
 @contextmanager
-def vendor_line(vendor: str, folder: Path, clock: Any, specifications: Path | None = None) -> Iterator[VendorLine]:
+def vendor_line(
+    vendor: str, folder: Path, clock: Any, specifications: Path | None = None, *, job_seconds: float = 2.0
+) -> Iterator[VendorLine]:
     """Serve a destination and make a line to it, with a list where it has lists."""
     block = destination(vendor)
     url = f"sqlite:///{folder}/stores.sqlite"
@@ -92,7 +94,7 @@ def vendor_line(vendor: str, folder: Path, clock: Any, specifications: Path | No
             connection = Connection(esp.base_url, esp.token, esp.smtp_host, esp.smtp_port)
             yield VendorLine(folder, esp, url, block, connection_=connection, app=esp.app)
         return
-    given: dict[str, Any] = {"clock": clock, "job_seconds": 2.0}
+    given: dict[str, Any] = {"clock": clock, "job_seconds": job_seconds}
     if vendor in DOCUMENTS:
         given["specifications"] = specifications
     with running(vendor, folder / "vendor", **given) as server:
