@@ -5,6 +5,8 @@ from datetime import timedelta
 from activation_line import NOW, person
 
 from letterpress.activation import ledger, suppression
+from letterpress.activation.destinations import local_esp
+from letterpress.activation.destinations.spec import Operation
 
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
 
@@ -115,3 +117,18 @@ def test_without_a_proof_nobody_comes_back(line):
     plan = line.plan()
     assert plan.refused == {"suppressed_without_proof": 1}
     assert plan.changes == 0
+
+
+def test_whom_only_the_person_can_bring_back_stays_away_and_the_others_are_written_to(line, monkeypatch):
+    takes_no_opt_in = {name: one for name, one in local_esp.ENDPOINTS.items() if name != Operation.SUBSCRIBE}
+    monkeypatch.setattr(local_esp, "ENDPOINTS", takes_no_opt_in)
+    line.sync(person(1), person(2))
+    line.sync(person(1).refused("consent_withdrawn"), person(2))
+    back = person(1, consent_proof="proof-2", granted_at=NOW + timedelta(days=2), first_name="Grace")
+    result = line.sync(back, person(2, first_name="Zoë"))
+    assert (result.accepted, result.rejected) == (1, {})
+    held = line.at_esp()
+    assert held["customer-00001"]["attributes"]["first_name"] == "Ada"
+    assert held["customer-00002"]["attributes"]["first_name"] == "Zoë"
+    plan = line.plan()
+    assert (plan.refused, plan.changes) == ({"suppressed_there": 1}, 0)

@@ -56,7 +56,9 @@ def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
 
 
 def _judged(destination: Destination) -> str:
-    can_move, can_delete = (one in destination.endpoints for one in (Operation.MOVE, Operation.DELETE))
+    can_move, can_delete, can_restore = (
+        one in destination.endpoints for one in (Operation.MOVE, Operation.DELETE, Operation.SUBSCRIBE)
+    )
     move = _unless_refused("move", f"'{ledger.MOVES_TO}' || merged_into")
     delete = _unless_refused("delete", "'delete'")
     clear = _unless_refused("clear", f"'{ledger.CLEARED}'")
@@ -133,6 +135,7 @@ def _judged(destination: Destination) -> str:
                 joined.* exclude (reason),
                 case
                     when is_eligible and may_be_suppressed and consent_proof is null then 'suppressed_without_proof'
+                    when is_eligible and may_be_suppressed and not {can_restore} then 'suppressed_there'
                     else reason
                 end as reason,
                 (erased.customer_id is not null or coalesce(reason = 'erased', false))
@@ -155,7 +158,7 @@ def _judged(destination: Destination) -> str:
                              else 'suppress' end
                     when consent_proof is null then null
                     when consent_state = 'dead' and consent_pending = granted then 'rejected'
-                    when may_be_suppressed then 'restore'
+                    when may_be_suppressed then {"'restore'" if can_restore else "null"}
                     when {wants_opt_in} then 'subscribe'
                     when consent_state in ('sent', 'planned', 'rejected') then 'subscribe'
                 end as consent_action
@@ -173,7 +176,8 @@ def _judged(destination: Destination) -> str:
                 when not is_held and not is_eligible then null
                 when not is_in_audience or reason in {ADDRESSLESS} then {leaver}
                 when not is_eligible then null
-                when may_be_suppressed and (consent_proof is null or consent_action = 'rejected') then null
+                when may_be_suppressed and (consent_proof is null or consent_action = 'rejected' or not {can_restore})
+                    then null
                 when acknowledged = wanted and state is null then 'unchanged'
                 when state = 'dead' and pending = wanted then 'rejected'
                 when acknowledged is null then 'create'
