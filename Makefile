@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop shop-history next-day report explain share rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
+.PHONY: help setup run down ui shop webhooks shop-history next-day report explain share rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ ui: setup ## Start the services (Airflow, demo shop, local ESP) without running 
 
 shop: setup ## Serve the demo shop alone, in the foreground
 	@$(PYTHON) -m letterpress.demo.shop
+
+webhooks: setup ## Receive what vendors tell by webhook of mail, in the foreground: LETTERPRESS_WEBHOOKS="klaviyo hubspot"
+	@$(PYTHON) -m letterpress.activation.webhooks
 
 shop-history: setup ## Write the shop's history as Parquet: CUSTOMERS=1000000 EVENTS=50000000 (or DAYS=…) [SEED=… OUT=…]
 	@$(PYTHON) -m letterpress.demo.history $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(EVENTS),--events $(EVENTS)) \

@@ -11,7 +11,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
-OURS = AIRFLOW | {"init", "shop", "esp", "klaviyo"}
+OURS = AIRFLOW | {"init", "shop", "esp", "klaviyo", "webhooks"}
 LONG_RUNNING = (OURS - {"init"}) | {"postgres", "redis"}
 SECRET = re.compile(r"password|secret|token|key", re.IGNORECASE)
 
@@ -103,7 +103,7 @@ def test_the_file_with_the_secrets_is_ignored_by_git_and_by_the_builder():
 
 def test_ports_are_bound_to_loopback(services):
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:${LETTERPRESS_") for port in ports)
     assert not any("ports" in services[name] for name in ("postgres", "redis", "worker", "scheduler"))
     assert not any(service.get("network_mode") == "host" for service in services.values())
@@ -155,6 +155,26 @@ def test_every_connection_that_the_dags_ask_for_is_set(services):
     asked |= {destination.connection for destination in destinations().values()}
     for name in AIRFLOW:
         assert {f"AIRFLOW_CONN_{one.upper()}" for one in asked} <= set(environment_of(services[name]))
+
+
+def test_what_vendors_tell_is_landed_out_of_the_store_that_the_receiver_writes_to(services, monkeypatch):
+    import json
+
+    from sqlalchemy import make_url
+
+    from letterpress.settings import Settings
+    from letterpress.sources import load_sources
+
+    receiver, worker = environment_of(services["webhooks"]), environment_of(services["worker"])
+    source = load_sources(settings_=Settings(webhooks="klaviyo"))["webhooks"]
+    given = json.loads(worker[f"AIRFLOW_CONN_{source.connection.upper()}"])
+    written = make_url(receiver["LETTERPRESS_STORES_URL"].replace("${POSTGRES_PASSWORD:?see .env.example}", "password"))
+    assert (given["host"], given["port"], given["schema"]) == (written.host, written.port, written.database)
+    assert receiver["LETTERPRESS_WEBHOOKS"] == worker["LETTERPRESS_WEBHOOKS"]
+    assert services["webhooks"]["profiles"] == ["webhooks"]
+    port = Settings.model_fields["webhooks_port"].default
+    assert services["webhooks"]["ports"] == [f"127.0.0.1:${{LETTERPRESS_WEBHOOKS_PORT:-{port}}}:{port}"]
+    assert f"127.0.0.1:{port}/health" in services["webhooks"]["healthcheck"]["test"][-1]
 
 
 @pytest.mark.parametrize("name", ["shop", "esp"])

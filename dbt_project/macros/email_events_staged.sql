@@ -1,16 +1,32 @@
 {#
     The landed e-mail events of a sender, typed and judged: all senders speak one language, and differ in whom they
-    name as the recipient. landed_events: the landed table; recipient: the model's column for its customer_id.
+    name as the recipient. landed_events: the landed table; recipient: the model's column for its customer_id;
+    destination: the column that names the sender, where the table holds several, each with ids of its own.
 #}
-{% macro email_events_staged(landed_events, recipient) -%}
+{% macro email_events_staged(landed_events, recipient, destination=none) -%}
     {%- set is_machine = 'coalesce(is_machine_open, false)' -%}
     {%- set quarantined = {
         'missing_key': 'event_id is null or message_id is null',
         'missing_time': 'occurred_at is null',
         'unknown_type': 'event_type is null or event_type not in (' ~ quoted(var('email_event_types')) ~ ')',
     } -%}
+    {%- set content = {
+        'message_id': 'message_id',
+        recipient: 'customer_id',
+        'normalised_email': normalised_email('email'),
+        'event_type': 'event_type',
+        'bounce_type': 'bounce_type',
+        'url': 'url',
+        'is_machine_open': is_machine,
+    } -%}
+    {%- if destination -%}
+        {%- do content.update({destination: destination}) -%}
+    {%- endif -%}
     {%- set query -%}
         select
+            {%- if destination %}
+            rows_landed.{{ destination }},
+            {%- endif %}
             rows_landed.event_id,
             rows_landed.message_id,
             rows_landed.campaign_id,
@@ -33,17 +49,9 @@
         from {{ landed(landed_events) }} as rows_landed
         left join {{ later_copies(
             landed_events,
-            key='event_id',
+            key=destination ~ " || ':' || event_id" if destination else 'event_id',
             instant={'occurred_at': 'occurred_at'},
-            content={
-                'message_id': 'message_id',
-                recipient: 'customer_id',
-                'normalised_email': normalised_email('email'),
-                'event_type': 'event_type',
-                'bounce_type': 'bounce_type',
-                'url': 'url',
-                'is_machine_open': is_machine,
-            },
+            content=content,
             quarantined=quarantined,
         ) }} as copies
             on

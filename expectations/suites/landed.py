@@ -217,6 +217,26 @@ ESP_EVENTS = [
     filled("email", "warning", mostly=0.85, minimum_rows=MANY),
 ]
 
+# A vendor's clock may be a little ahead of ours, and some tell of a person and of no message.
+WEBHOOK_EVENTS = [
+    columns(
+        *("destination", "event_id", "message_id", "campaign_id", "campaign_name", "subject", "customer_id", "email"),
+        *("event_type", "bounce_type", "is_machine_open", "url", "occurred_at", "received_at", "_row_hash"),
+    ),
+    *_events("event_id"),
+    filled("destination"),
+    filled("event_type"),
+    one_of("event_type", EMAIL_EVENT_TYPES),
+    one_of("bounce_type", ["hard", "soft"]),
+    filled("bounce_type", "warning", where=("event_type", "bounce")),
+    filled("occurred_at"),
+    plausible_instant("occurred_at"),
+    not_before("received_at", "occurred_at", "warning"),
+    filled("message_id", "warning", where=("event_type", "open")),
+    filled("message_id", "warning", where=("event_type", "click")),
+    matches("email", EMAIL, "warning", mostly=0.85, minimum_rows=MANY),
+]
+
 INVOICE_LINES = [
     columns(
         *("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price"),
@@ -371,6 +391,7 @@ LANDED: dict[str, list[Check]] = {
     "landed_web__events": WEB,
     "landed_email__events": EMAIL_EVENTS,
     "landed_local_esp__events": EMAIL_EVENTS,
+    "landed_webhooks__events": WEBHOOK_EVENTS,
     "landed_klaviyo__events": ESP_EVENTS,
     "landed_mailchimp__events": ESP_EVENTS,
     "landed_hubspot__events": ESP_EVENTS,

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
         default=None, repr=False, description="where the demo shop sends its web events; nowhere unless given"
     )
     shop_webhook_secret: str | None = Field(default=None, repr=False, description="signs the webhooks, as Segment does")
+    webhooks: str | None = Field(
+        default=None,
+        description="destinations that tell by webhook, such as klaviyo hubspot, or mailchimp_uk=mailchimp",
+    )
+    webhooks_port: int = 8095
+    webhooks_url: str | None = Field(default=None, description="where vendors reach the webhook receiver, by HTTPS")
     as_of: datetime | None = Field(
         default=None, description="build as of this instant, not the data interval's or the shop's clock's"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from activation_line import NOW, Line
+from webhook_receiver import Box
 
 from letterpress.activation.destinations import destination, pace
 from letterpress.demo.esp import RunningEsp, running
@@ -53,3 +54,10 @@ def stores_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         with engine.begin() as connection:
             connection.execute(sa.text(f'drop schema "{schema}" cascade'))
         engine.dispose()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    """A webhook receiver for all vendors."""
+    with Box(tmp_path, f"sqlite:///{tmp_path}/stores/letterpress.sqlite").serving() as served:
+        yield served

@@ -92,6 +92,10 @@ def _email_event(i: int) -> dict:
     }  # fmt: skip
 
 
+def _webhook_event(i: int) -> dict:
+    return {"destination": "klaviyo", **_email_event(i)}
+
+
 def _invoice_line(i: int) -> dict:
     return {
         "file": "invoices.parquet", "line_number": i + 1, "invoice_no": f"{'C' if i % 5 == 0 else ''}{536365 + i}",
@@ -231,7 +235,7 @@ def flat_payload(i: int) -> dict:
 LANDED = {
     "customers": _customer, "consents": _consent, "products": _product, "orders": _order,
     "order_lines": _order_line, "refunds": _refund, "web": _web_event, "email": _email_event,
-    "local_esp": _email_event, "invoice_lines": _invoice_line,
+    "local_esp": _email_event, "webhooks": _webhook_event, "invoice_lines": _invoice_line,
     **dict.fromkeys(("klaviyo", "mailchimp", "hubspot", "braze"), _email_event),
 }  # fmt: skip
 JOURNEY = {

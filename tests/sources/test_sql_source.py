@@ -150,6 +150,18 @@ def test_rows_of_one_instant_are_paged_by_their_key(database, shop):
     assert [row["order_id"] for row in read(shop, database)] == [f"O{number:04d}" for number in range(23)]
 
 
+def test_what_is_written_while_pages_are_read_comes_behind_what_was_read(database, shop):
+    for number in range(10, 20):
+        database.order(number, hours=number)
+    entity = next(one for one in shop.declared() if one.name == "orders")
+    found = pages(shop, entity, since=None, connection=Connection(base_url=database.url))
+    read_first = next(found).rows["order_id"].to_pylist()
+    database.order(1, hours=21)  # its key lies before the first page
+    database.order(30, hours=22)
+    later = [row for page in found for row in page.rows["order_id"].to_pylist()]
+    assert [*read_first, *later] == [*(f"O{number:04d}" for number in range(10, 20)), "O0001", "O0030"]
+
+
 def test_since_is_inclusive_and_leaves_out_what_lies_before(database, shop):
     for number in range(30):
         database.order(number, hours=number)

@@ -19,7 +19,8 @@ START = at("2011-06-01")
 DOUBLE_OPT_IN = {"email": ["DE"], "sms": ["AT", "DE"], "push": "all"}
 ESPS = ("local_esp", "klaviyo", "mailchimp", "hubspot", "braze")
 STAGING = (
-    *("stg_crm__consents", "stg_email__events", *(f"stg_{esp}__events" for esp in ESPS)),
+    *("stg_crm__consents", "stg_email__events", *(f"stg_{esp}__events" for esp in ESPS), "stg_webhooks__events"),
+    *("int_webhook_events_repeated", "int_email_events_unified"),
     *("stg_history__erasures", "stg_history__identity_changes", "consent_decisions"),
 )
 MODELS = (

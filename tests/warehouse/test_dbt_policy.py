@@ -36,6 +36,13 @@ REJOINED = {
         "int_order_identifiers_collected",
         "int_identifiers_collected",
     ): "orders add what is unknown",
+    **{
+        (events, "int_webhook_events_repeated", "int_email_events_unified"): "found once for every reader of a view"
+        for events in (
+            *(f"stg_{esp}__events" for esp in ("local_esp", "klaviyo", "mailchimp", "hubspot", "braze")),
+            "stg_webhooks__events",
+        )
+    },
     ("web.events", "base_web__event_copies", "stg_web__events"): "a view, of which what repeats is found once",
     ("stg_online_retail__invoice_lines", "int_credits_matched", "int_invoices_summarised"): "lines matched with lines",
 }

@@ -29,15 +29,26 @@ def pull_suppressions(*, destination: Destination, connection: Connection, store
             since = suppression.position(read, name)
         events, position = client.suppressions(since)
         with stores.writing(engine) as write:
-            echoes = _echoes(write, destination.name, events)
-            events = [event for event in events if (event.external_id, event.reason) not in echoes]
-            new = suppression.suppress(write, _entries(events, destination.name, identity_key))
-            ledger.note_suppressed(
-                write, destination.name, {event.external_id: event.reason for event in events if event.external_id}
-            )
+            new = take_over(write, destination.name, events, identity_key=identity_key)
             if position is not None:
                 suppression.advance(write, name, position)
     log.info("%s: %d suppressions read, %d new hashes", destination.name, len(events), new)
+    return new
+
+
+def take_over(
+    connection: sa.Connection, destination: str, events: Sequence[SuppressionEvent], *, identity_key: bytes
+) -> int:
+    """Suppress whom a destination has suppressed, within a write transaction; returns how many hashes are new.
+
+    It makes no difference whether the destination was asked or told of it by itself.
+    """
+    echoes = _echoes(connection, destination, events)
+    events = [event for event in events if (event.external_id, event.reason) not in echoes]
+    new = suppression.suppress(connection, _entries(events, destination, identity_key))
+    ledger.note_suppressed(
+        connection, destination, {event.external_id: event.reason for event in events if event.external_id}
+    )
     return new
 
 

@@ -1,8 +1,8 @@
 """The operational stores' schema and engine: SQLite by default, PostgreSQL by URL, the same semantics on both.
 
 The tables are described here in one place and read and written by one module each: ``suppression.py`` owns
-``suppressions`` and ``cursors``, ``ledger.py`` owns ``ledger``, ``payloads``, ``batches`` and ``erasures``,
-``kept.py`` owns ``kept``, ``sends.py`` owns ``sends``. Nobody else touches them.
+``suppressions`` and ``cursors``, ``ledger`` owns ``ledger``, ``payloads``, ``batches`` and ``erasures``, ``kept.py``
+owns ``kept``, ``sends.py`` owns ``sends``, ``webhooks/inbox.py`` owns ``webhook_events``. Nobody else touches them.
 
 A write transaction is alone: ``BEGIN IMMEDIATE`` on SQLite, one advisory lock on PostgreSQL. What it reads
 therefore still holds when it commits, which is what lets a batch ask suppression and claim its rows at once.
@@ -94,6 +94,13 @@ LEDGER = sa.Table(
     sa.Column("error_message", sa.String(200)),
     sqlite_with_rowid=False,
 )
+sa.Index(  # a vendor's webhooks name people by its own ids
+    "ledger_by_vendor_id",
+    LEDGER.c.destination,
+    LEDGER.c.vendor_id,
+    sqlite_where=LEDGER.c.vendor_id.is_not(None),
+    postgresql_where=LEDGER.c.vendor_id.is_not(None),
+)
 
 # The profiles behind the ledger's hashes, acknowledged and pending ones, sealed; apart from it, so that a plan does
 # not read them.
@@ -156,6 +163,26 @@ SENDS = sa.Table(
     sa.Column("accepted_at", Instant()),
     sa.Column("error_code", sa.String(64)),
     sa.Column("run_id", sa.String(250)),
+)
+
+# What vendors told by webhook, on its way to landing: the one table with addresses in it, for a few days. The source
+# ``webhooks`` reads it, so the columns are that source's, and instants are text in UTC of one length.
+WEBHOOK_EVENTS = sa.Table(
+    "webhook_events",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("event_id", sa.String(128), primary_key=True),
+    *(
+        sa.Column(name, sa.Text)
+        for name in ("message_id", "campaign_id", "campaign_name", "subject", "customer_id", "email")
+    ),
+    sa.Column("event_type", sa.String(16), nullable=False),
+    sa.Column("bounce_type", sa.String(16)),
+    sa.Column("is_machine_open", sa.Boolean),
+    sa.Column("url", sa.Text),
+    sa.Column("occurred_at", sa.String(27), nullable=False),
+    sa.Column("received_at", sa.String(27), nullable=False),  # of one delivery's events the same, and only growing
+    sa.Index("webhook_events_by_receipt", "received_at"),
 )
 
 

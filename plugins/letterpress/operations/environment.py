@@ -68,6 +68,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "50",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW_CONN_LETTERPRESS_STORES": json.dumps(_database(settings.stores)),
         "AIRFLOW_CONN_LETTERPRESS_SHOP": json.dumps({"conn_type": "http", **shop}),
         "AIRFLOW_CONN_LETTERPRESS_SHOP_DATABASE": json.dumps(_database(settings.shop_database)),
         "AIRFLOW_CONN_LETTERPRESS_SHOP_FILES": json.dumps(

@@ -88,6 +88,11 @@ class _Table:
     def qualified(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
+    @property
+    def _order(self) -> list[str]:
+        """The cursor before the key: what is written while pages are read comes behind what was read."""
+        return sorted(self.entity.required, key=lambda name: name != self.entity.cursor)
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -132,7 +137,7 @@ class _Table:
         import sqlalchemy as sa
 
         columns = self._columns()
-        order = [columns[name] for name in self.entity.required]
+        order = [columns[name] for name in self._order]
         query = sa.select(*(columns[name] for name in self.entity.schema.names)).order_by(*order)
         if after is not None:
             query = query.where(sa.tuple_(*order) > sa.tuple_(*after, types=[column.type for column in order]))
@@ -145,7 +150,7 @@ class _Table:
 
     def position(self, row: "sa.Row[Any]") -> tuple[Any, ...]:
         """Where the next page goes on: cursor and key as the database gave them."""
-        return tuple(row._mapping[name] for name in self.entity.required)
+        return tuple(row._mapping[name] for name in self._order)
 
     def typed(self, rows: "Sequence[sa.Row[Any]]", since: datetime | None, label: str) -> pa.Table:
         """The rows as an Arrow table; instants that were text become instants."""

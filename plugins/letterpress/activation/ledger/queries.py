@@ -70,6 +70,17 @@ def vendor_ids(connection: sa.Connection, destination: str, customer_ids: Iterab
     return found
 
 
+def people_of(connection: sa.Connection, destination: str, vendor_ids: Iterable[str]) -> dict[str, str]:
+    """Whom a vendor means by its own ids, where an answer told: vendor id -> customer id."""
+    found: dict[str, str] = {}
+    for chunk in stores.chunks(vendor_ids):
+        query = sa.select(LEDGER.c.vendor_id, LEDGER.c.customer_id).where(
+            LEDGER.c.destination == destination, LEDGER.c.facet == PROFILE, LEDGER.c.vendor_id.in_(chunk)
+        )
+        found.update(connection.execute(query).all())
+    return found
+
+
 def payloads(connection: sa.Connection, destination: str, targets: Mapping[str, str]) -> dict[str, bytes]:
     """The profiles of these people (customer id -> target), sealed, where there is one."""
     found: dict[str, bytes] = {}
