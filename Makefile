@@ -9,7 +9,7 @@ PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
 
-.PHONY: help setup run down ui shop webhooks shop-history next-day report explain share rebuild sync publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
+.PHONY: help setup run down ui shop webhooks shop-history next-day report explain share rebuild sync drift replay publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
 
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ share: ## Count customers for people outside: with noise, each published version
 
 sync: ## Sync to DESTINATION=local_esp through Airflow; DRY_RUN=1 only prints the plan
 	@$(LETTERPRESS) sync $(DESTINATION) $(if $(DRY_RUN),--dry-run)
+
+drift: ## Read people back from DESTINATION and compare with the ledger: SAMPLE=1000 (0: all) [REPAIR=1]
+	@$(LETTERPRESS) drift $(DESTINATION) --sample $(or $(SAMPLE),1000) $(if $(REPAIR),--repair)
+
+replay: ## Let the next sync try again what DESTINATION refused: [CODE=invalid_email]
+	@$(LETTERPRESS) replay $(DESTINATION) $(if $(CODE),--code '$(CODE)')
 
 rebuild: setup ## Rebuild profile, segments and features of past dates: FROM=2011-05-01 TO=2011-06-30 [EVERY=7] [KNOWN_THROUGH=n | AS_KNOWN_THEN=1]
 	@$(LETTERPRESS) rebuild '$(or $(FROM),$(error FROM: expected a date such as 2011-05-01))' '$(or $(TO),$(FROM))' \
