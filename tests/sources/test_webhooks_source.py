@@ -24,6 +24,7 @@ from letterpress.sources import demo_shop, landing, load_sources
 
 KEY = b"an identity key of the tests"
 NOW = datetime(2011, 6, 30, 12, tzinfo=UTC)
+SCHEMA = f"webhooks_{os.getpid()}"  # the tests run in several processes
 
 
 class Inbox:
@@ -60,13 +61,13 @@ def told(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inbox]:
         pytest.skip("LETTERPRESS_TEST_POSTGRES_URL is not set: no PostgreSQL to keep webhooks in")
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("drop schema if exists webhooks cascade"))
-        connection.execute(sa.text("create schema webhooks"))
+        connection.execute(sa.text(f"drop schema if exists {SCHEMA} cascade"))
+        connection.execute(sa.text(f"create schema {SCHEMA}"))
     try:
-        yield Inbox(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Dwebhooks")
+        yield Inbox(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{SCHEMA}")
     finally:
         with engine.begin() as connection:
-            connection.execute(sa.text("drop schema webhooks cascade"))
+            connection.execute(sa.text(f"drop schema {SCHEMA} cascade"))
         engine.dispose()
 
 
@@ -77,7 +78,7 @@ class Ingest(Line):
         url = self.connections["letterpress_stores"].base_url
         source = source_named("webhooks")
         if not url.startswith("sqlite"):
-            options = source.options.model_copy(update={"database_schema": "webhooks"})
+            options = source.options.model_copy(update={"database_schema": SCHEMA})
             source = source.model_copy(update={"options": options})
         return super().extract(source, as_of=as_of, run_id=run_id)
 
