@@ -9,7 +9,6 @@ from activation_line import person
 from vendor_line import VENDORS, VendorLine, vendor_line
 
 from letterpress.activation import ledger, stores, suppression
-from letterpress.activation.destinations import destinations
 from letterpress.activation.destinations.spec import Operation
 
 
@@ -18,10 +17,6 @@ def every(request: pytest.FixtureRequest, tmp_path: Path, clock) -> Iterator[Ven
     document = request.getfixturevalue("specifications") if request.param in ("klaviyo", "mailchimp", "braze") else None
     with vendor_line(request.param, tmp_path, clock, document) as line:
         yield line
-
-
-def test_every_destination_that_ships_is_among_these():
-    assert {one.module for one in destinations(include_disabled=True).values()} == set(VENDORS)
 
 
 def test_who_may_be_written_to_is_created_and_a_second_run_writes_nothing(every):

@@ -9,14 +9,14 @@ from typing import Any
 from activation_line import KEY, Line
 
 from letterpress.activation import drift, stores
-from letterpress.activation.destinations import Connection, Destination, destination, open_client
+from letterpress.activation.destinations import Connection, Destination, destination, destinations, open_client
 from letterpress.activation.destinations.spec import Client, Held, Operation, Row
 from letterpress.activation.kept import Kept
 from letterpress.activation.seal import Seal
 from letterpress.demo.esp import running as running_esp
 from letterpress.demo.vendors import running
 
-VENDORS = ("local_esp", "klaviyo", "mailchimp", "hubspot", "braze", "salesforce", "files")
+VENDORS = tuple(destinations(include_disabled=True))  # whoever has a block has to pass
 SEGMENT = "champions"
 DOCUMENTS = {"klaviyo", "mailchimp", "braze"}  # those with a specification beside the checkout
 
@@ -77,10 +77,11 @@ class VendorLine(Line):
 
 @contextmanager
 def vendor_line(
-    vendor: str, folder: Path, clock: Any, specifications: Path | None = None, *, job_seconds: float = 2.0
+    name: str, folder: Path, clock: Any, specifications: Path | None = None, *, job_seconds: float = 2.0
 ) -> Iterator[VendorLine]:
     """Serve a destination and make a line to it, with a list where it has lists."""
-    block = destination(vendor)
+    block = destination(name)
+    vendor = block.module
     url = f"sqlite:///{folder}/stores.sqlite"
     if vendor == "files":
         (folder / "drop").mkdir()

@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 from letterpress.demo.esp.server import listen
-from letterpress.demo.vendors.server import VENDORS, make_server, stand_in
+from letterpress.demo.vendors.server import make_server, stand_in, vendors
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM; the key is LETTERPRESS_VENDOR_TOKEN."""
     parser = argparse.ArgumentParser(prog="python -m letterpress.demo.vendors", description=__doc__)
-    parser.add_argument("vendor", choices=VENDORS)
+    parser.add_argument("vendor", choices=vendors())
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, help="where its state is kept; nowhere unless given")

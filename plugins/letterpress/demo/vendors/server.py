@@ -6,6 +6,7 @@ import importlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ import uvicorn
 from letterpress.demo.esp.server import listen
 from letterpress.demo.vendors.specification import Specification
 from letterpress.demo.vendors.standin import StandIn
-
-VENDORS = ("braze", "hubspot", "klaviyo", "mailchimp", "salesforce")
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,17 @@ class _Server(uvicorn.Server):
         yield
 
 
+@cache
+def vendors() -> tuple[str, ...]:
+    """The vendors that there is a stand-in for: modules beside this one that say which class theirs is."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple(one.stem for one in modules if "\nSTAND_IN = " in one.read_text(encoding="utf-8"))
+
+
 def stand_in(vendor: str) -> type[StandIn]:
     """The class of a vendor's stand-in: ``STAND_IN`` of the module of its name."""
-    if vendor not in VENDORS:
-        raise ValueError(f"expected a vendor of {', '.join(VENDORS)}, found {vendor!r}")
+    if vendor not in vendors():
+        raise ValueError(f"expected a vendor of {', '.join(vendors())}, found {vendor!r}")
     return importlib.import_module(f"letterpress.demo.vendors.{vendor}").STAND_IN
 
 
