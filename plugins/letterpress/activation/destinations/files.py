@@ -1,7 +1,7 @@
 """Files: a folder here, in an object store or on an SFTP server, that another system imports from.
 
 Each request becomes one file that never changes, and a manifest that is written after it. What stands where, what
-the columns mean and how to read it all is told to the receiving side in ``drop/README.md``.
+the columns mean and how to read it all is told to the receiving side in ``parts/files/README.md``.
 
 A request's name is a function of its key, so that what is sent again is found to be there and is not written
 again. That asks of the key that it differs where the same content is meant once more (joined, left and joined
@@ -48,7 +48,7 @@ SHAPE = Shape(
 # There are no caps but our own: they keep a request within what a run's memory holds. One request at a time, since
 # the order of the files is the order in which they are to be read.
 _FILE = Endpoint(rows=50_000, bytes=32_000_000, in_flight=1)
-ENDPOINTS = {**dict.fromkeys(Operation, _FILE), "read": Endpoint(in_flight=1), "suppressions": Endpoint(in_flight=1)}
+ENDPOINTS = dict.fromkeys(Operation, _FILE)
 
 COLUMNS = {
     Operation.SUPPRESS: ("external_id", "email", "reason"),
