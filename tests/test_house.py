@@ -126,6 +126,35 @@ def test_airflow_is_known_in_one_room_alone() -> None:
     assert importers("airflow", of="plugins/", but=f"{AIRFLOW_ROOM}/") == []
 
 
+def names_imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """As :func:`imported`, with what is taken out of each module: ``from letterpress import demo`` is one, too."""
+    yield from imported(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def strangers(tree: ast.Module) -> list[str]:
+    """What activation must not know: Airflow, which calls it, and the demo, which it may be run against."""
+    unknown = re.compile(r"(?:airflow|letterpress\.demo|letterpress\.orchestration)(?:\.|$)")
+    return [f"line {line} imports {name}" for line, name in names_imported(tree) if unknown.match(name)]
+
+
+def test_activation_knows_neither_airflow_nor_the_demo() -> None:
+    rooms = {name: tree for name, tree in trees().items() if name.startswith("plugins/letterpress/activation/")}
+    assert len(rooms) > 30
+    assert {name: found for name, tree in rooms.items() if (found := strangers(tree))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import airflow.sdk", "from letterpress import demo", "from letterpress.demo.vendors import running"],
+)
+def test_whoever_imports_airflow_or_the_demo_is_found_wherever_it_does(line: str) -> None:
+    assert strangers(ast.parse(f"def late():\n    {line}\n"))
+    assert not strangers(ast.parse("import airflowing\nfrom letterpress import demonstration\n"))
+
+
 def test_a_dag_file_wires_and_does_not_query() -> None:
     heavy = ("duckdb", "httpx", "numpy", "pandas", "pyarrow", "requests", "sqlalchemy", *HEAVY)
     assert importers(*heavy, of="dags/") == []
@@ -148,7 +177,7 @@ _PROBE = """
 import importlib, json, os, sys, time
 
 names, heavy, repository = json.loads(sys.argv[1]), set(json.loads(sys.argv[2])), sys.argv[3]
-found = {"loaded": {}, "touched": {}, "failed": {}, "seconds": 0.0}
+found = {"loaded": {}, "touched": {}, "failed": {}, "took": {}}
 touched = []
 watching = False
 
@@ -181,7 +210,7 @@ for name in names:
     except Exception as error:
         found["failed"][name] = f"{type(error).__name__}: {error}"
     watching = False
-    found["seconds"] += time.process_time() - start
+    found["took"][name] = time.process_time() - start
     if new := sorted((heavy & set(sys.modules)) - before):
         found["loaded"][name] = new
     if touched:
@@ -228,7 +257,14 @@ def test_importing_the_plugin_touches_no_file_and_no_network(fresh_imports) -> N
 
 
 def test_importing_the_plugin_is_quick(fresh_imports) -> None:
-    assert fresh_imports["seconds"] < 6
+    assert sum(fresh_imports["took"].values()) < 6
+
+
+def test_importing_a_destination_is_cheap(fresh_imports) -> None:
+    room = "letterpress.activation.destinations."
+    took = {name: seconds for name, seconds in fresh_imports["took"].items() if name.startswith(room)}
+    assert {f"{room}klaviyo", f"{room}files", f"{room}http"} <= set(took)
+    assert {name: seconds for name, seconds in took.items() if seconds > 1} == {}
 
 
 def test_addresses_in_the_tree_are_examples() -> None:

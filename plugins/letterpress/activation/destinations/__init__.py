@@ -91,7 +91,7 @@ class Destination(Block):
     @classmethod
     def is_there(cls, value: str) -> str:
         """A module beside this one, or somebody else's that can be imported."""
-        if value in _modules():
+        if value in modules():
             return value
         try:
             found = find_spec(value)
@@ -100,7 +100,7 @@ class Destination(Block):
         if found is None:
             raise ValueError(
                 f"expected a module beside {FILE.name} or one that can be imported, found {value!r}; "
-                f"{nearest(value.rsplit('.', 1)[-1], _modules())}"
+                f"{nearest(value.rsplit('.', 1)[-1], modules())}"
             )
         return value
 
@@ -169,7 +169,7 @@ class Destination(Block):
 
     def loaded(self) -> ModuleType:
         """The destination's module."""
-        return import_module(f"{__name__}.{self.module}" if self.module in _modules() else self.module)
+        return import_module(f"{__name__}.{self.module}" if self.module in modules() else self.module)
 
     @property
     def shape(self) -> Shape:
@@ -228,7 +228,7 @@ def open_client(
 
 
 @cache
-def _modules() -> list[str]:
+def modules() -> list[str]:
     """The modules beside this one that are destinations."""
     helpers = ("__init__", "connections", "contract", "http", "pace", "spec")
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in helpers)
