@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RECIPES = ["a source", "a rule segment", "a model", "an ESP", "a check", "a campaign"]
+RECIPES = ["a source", "a rule segment", "a model", "a destination", "a check", "a campaign"]
+MODULE = "plugins/letterpress/activation/destinations/postino.py"
 COPIED = ("dags", "dbt_project", "expectations", "ml", "plugins", "tests")
 
 STEP = re.compile(
@@ -48,7 +49,7 @@ def test_the_new_source_is_reconciled_and_the_new_segment_is_compiled(tmp_path):
 import pytest
 import test_suites as suites
 
-NEW = {"landed_reviews__reviews": "rating", "payload_postbox": "FirstName", "landed_shop__orders": "discount_amount"}
+NEW = {"landed_reviews__reviews": "rating", "landed_shop__orders": "discount_amount"}
 
 
 @pytest.mark.parametrize("suite", NEW)
@@ -72,7 +73,7 @@ def test_what_was_added_has_its_dags_and_tasks(repository: Path, airflow_databas
 
     bag = DagBag(repository / "dags")
     assert bag.import_errors == {}
-    assert {"ingest_reviews", "sync_postbox", "campaign_we_miss_you"} <= set(bag.dag_ids)
+    assert {"ingest_reviews", "sync_postino", "campaign_we_miss_you"} <= set(bag.dag_ids)
     assert "train_repeat_purchase" in bag.dags["models_train"].task_ids
     assert "score_repeat_purchase" in bag.dags["models_score"].task_ids
 """,
@@ -194,10 +195,24 @@ def test_the_recipes_keep_the_linter_quiet(followed):
         assert found.returncode == 0, found.stdout + found.stderr
 
 
+def test_a_destination_is_a_small_module_and_a_block_and_does_what_every_destination_has_to(followed):
+    by_path = {step.path: step.content for step in steps(recipes()["a destination"])}
+    product = [path for path in by_path if not path.startswith(("tests/", "plugins/letterpress/demo/"))]
+    assert product == [MODULE, "plugins/letterpress/activation/destinations.yml"]
+    assert len(by_path[MODULE].splitlines()) < 80
+    tests = ["tests/activation/vendors/test_postino.py", "tests/activation/vendors/test_every_destination.py"]
+    found = followed.run("pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-k", "postino", *tests)
+    assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", found.stdout)
+    assert passed is not None
+    assert int(passed.group(1)) >= 15, found.stdout
+
+
 @pytest.mark.slow
 def test_the_recipes_work_and_their_tests_pass(followed):
     tests = list(dict.fromkeys(path for path in followed.made if re.search(r"/test_\w+\.py$", path)))
     assert len(tests) >= 8
     tests.remove("tests/warehouse/test_dbt_reviews.py")  # the house's own test below runs it
+    tests.remove("tests/activation/vendors/test_postino.py")  # run above
     found = followed.run("pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *tests, *HOUSE)
     assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
