@@ -234,8 +234,11 @@ class Sender:
 
     def under_way(self, batch: Batch, customer_ids: Collection[str]) -> dict[str, Row]:
         """People of a queued request with the profiles that are pending, as the ledger has them."""
+        if not customer_ids:
+            return {}
+        asked = set(customer_ids)
         with stores.reading(self.engine) as read:
-            rows = [row for row in ledger.rows_of_batch(read, batch) if row.customer_id in set(customer_ids)]
+            rows = [row for row in ledger.rows_of_batch(read, batch) if row.customer_id in asked]
             sealed = ledger.payloads(read, batch.destination, {row.customer_id: row.pending for row in rows})
         found = {}
         for row in rows:

@@ -53,7 +53,7 @@ def rows_of_batch(connection: sa.Connection, batch: Batch) -> list[sa.Row]:
         .where(*span_of(batch), LEDGER.c.batch_id == batch.batch_id, LEDGER.c.state == SENT)
         .order_by(LEDGER.c.customer_id)
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query).all())
 
 
 def vendor_ids(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, str]:
