@@ -349,15 +349,17 @@ class _Run:
                     f"at what the destination has, then replay"
                 )
             return 0
-        if refusal.errors:  # the refusal says who is at fault: the rest leaves again without them
+        are_named = any(row.customer_id in refusal.errors for row in prepared.rows)
+        if are_named:  # the refusal says who is at fault: the rest leaves again without them
             with stores.writing(self._engine) as write:
                 named = self._sender.impersonal(_at_fault(prepared, refusal), prepared.rows)
-                self.counts.update(ledger.settle(write, prepared.batch, named))
+                counts = ledger.settle(write, prepared.batch, named)
+            self.counts.update({code: number for code, number in counts.items() if code != "unanswered"})
         else:
             with stores.writing(self._engine) as write:
                 ledger.refuse(write, prepared.batch)
         queued = 0
-        for half in prepared.without(refusal.errors) if refusal.errors else prepared.halves():
+        for half in prepared.without(refusal.errors) if are_named else prepared.halves():
             again = self._sender.prepare(half)
             if again is None:
                 continue
@@ -392,6 +394,8 @@ class _Run:
         results = self._sender.impersonal(results, list(rows))
         with stores.writing(self._engine) as write:
             counts = ledger.settle(write, batch, results, receipt=self._sender.receipt_of(batch))
+        unanswered = counts.pop("unanswered", 0)  # neither: the next run settles them
+        self._sender.skipped.update({"unanswered": unanswered} if unanswered else {})
         self.counts.update(counts)
         if counts.get(ledger.ACCEPTED):
             self._refused_alone = 0
