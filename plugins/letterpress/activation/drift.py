@@ -176,8 +176,12 @@ def _compare(
         for key in expected.lists:
             gone.setdefault(f"{ledger.LIST}{key}", []).append(customer_id)
     else:
+        # An empty value whose rule is "skip" leaves the destination what it has.
+        kept = {mapped.attribute for mapped in destination.attributes.values() if mapped.nulls == "skip"}
         names = [
-            name for name, value in expected.attributes.items() if _plain(value) != _plain(held.attributes.get(name))
+            name
+            for name, value in expected.attributes.items()
+            if _plain(value) != _plain(held.attributes.get(name)) and (_plain(value) is not None or name not in kept)
         ]
         if expected.row.email is not None and (held.email or "").lower() != expected.row.email.lower():
             names.append("email")
