@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,13 @@ def test_every_destination_has_a_stand_in_or_a_reason(block):
 
 def test_every_stand_in_and_every_reason_is_that_of_a_destination():
     assert {*vendors(), *WITHOUT} == {one.module for one in destinations(include_disabled=True).values()}
+
+
+def test_the_page_of_destinations_tells_of_each_and_of_how_many_a_request_holds(block, repository):
+    lines = (repository / "docs" / "destinations.md").read_text(encoding="utf-8").splitlines()
+    [cells] = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| `{block.module}` |")]
+    assert len(cells) == 8
+    assert re.search(rf"(?<![\d,]){block.loaded().ENDPOINTS[Operation.UPSERT].rows:,}(?!,?\d)", cells[1]), cells[1]
 
 
 def _named(block: Destination) -> set[str]:
