@@ -13,12 +13,12 @@ again, which has its effect once, and a queued request's result is read.
 import gc
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 from letterpress import storage
 from letterpress.activation import audience, guard, ledger, stores
@@ -103,7 +103,7 @@ def advance(
     stage: int = 0,
     memory_limit: str = "1GB",
 ) -> ApplyResult:
-    """Carry a plan out as far as it goes without waiting for the destination's queue.
+    """Carry a plan out as far as it goes without waiting for the destination's queue longer than for a first look.
 
     Results of queued requests are read first; where some are still worked on, later operations wait, and the
     caller comes back with the ``stage`` that is returned. ``validate`` sees every profile before the first
@@ -129,15 +129,16 @@ def advance(
         client = stack.enter_context(open_client(destination, connection, kept))
         sender = Sender(destination, engine, client, identity_key, run_id, plan)
         run = _Run(sender)
-        outstanding = run.read_results()
-        if plan.changes and not outstanding:
+        run.read_results()
+        is_left = any(plan.of(operation) for operation in STAGES[stage:])
+        if is_left and not run.outstanding:
             duck = stack.enter_context(audience.opened(version_dir, identity_key, memory_limit=memory_limit))
             audience.check(duck, destination)
             planned = Planned(duck, destination, plan)
             if stage == 0:
                 run.settle_abandoned()
-            stage, outstanding = run.go_on(planned, stage, outstanding)
-        elif not plan.changes:
+            stage = run.go_on(planned, stage)
+        elif not is_left:
             stage = len(STAGES)
         result = ApplyResult(
             plan_id=plan.plan_id,
@@ -147,7 +148,7 @@ def advance(
             skipped=dict(sorted(sender.skipped.items())),
             requests=client.requests,
             seconds=round(time.monotonic() - began, 3),
-            outstanding=outstanding,
+            outstanding=run.outstanding,
             stage=stage,
         )
     _keep(plan, result)
@@ -212,36 +213,57 @@ def _check(plan: Plan, destination: Destination, version_dir: str) -> None:
         )
 
 
+class _Queued(NamedTuple):
+    """A request that the vendor works on: when to ask for its result, and how long to wait if it is not there."""
+
+    ask_at: float
+    pause: float
+    batch: Batch
+
+
 class _Run:
     """The stages of one plan, one after the other, each with several requests in flight."""
 
     def __init__(self, sender: Sender):
         self._sender = sender
         self._destination, self._engine, self._client = sender.destination, sender.engine, sender.client
+        self._queue: deque[_Queued] = deque()
         self.counts: Counter[str] = Counter()
         self._refused_alone = 0
         self._told = time.monotonic()
         self._done = 0
 
-    def read_results(self) -> int:
-        """Settle the queued requests whose results are there; returns for how many of the others one has to wait."""
+    @property
+    def outstanding(self) -> int:
+        """For how many queued requests one has to wait."""
+        return len(self._queue)
+
+    def read_results(self) -> None:
+        """Settle the queued requests of earlier runs whose results are there."""
         with stores.reading(self._engine) as read:
             queued = ledger.queued(read, self._destination.name)
-        outstanding = 0
         for batch in queued:
-            with stores.reading(self._engine) as read:
-                rows = ledger.rows_of_batch(read, batch)
-            people = [Row(row.customer_id, vendor_id=row.vendor_id) for row in rows]
-            try:
-                results = self._client.results(batch.operation, batch.job_id or "", people)
-            except BatchRefused as refusal:
-                outstanding += self._refused_later(batch, refusal)
-                continue
-            if results is None:
-                outstanding += self._destination.endpoints[batch.operation].is_awaited
-            else:
-                self._settle(batch, results, self._sender.under_way(batch, results.errors).values())
-        return outstanding
+            if not self._is_settled(batch):
+                self._wait_for(batch)
+
+    def _is_settled(self, batch: Batch) -> bool:
+        """Settle a queued request; false where the vendor still works on it."""
+        with stores.reading(self._engine) as read:
+            rows = ledger.rows_of_batch(read, batch)
+        people = [Row(row.customer_id, vendor_id=row.vendor_id) for row in rows]
+        try:
+            results = self._client.results(batch.operation, batch.job_id or "", people)
+        except BatchRefused as refusal:
+            self._refused_later(batch, refusal)
+            return True
+        if results is None:
+            return False
+        self._settle(batch, results, self._sender.under_way(batch, results.errors).values())
+        return True
+
+    def _wait_for(self, batch: Batch) -> None:
+        if self._destination.endpoints[batch.operation].is_awaited:
+            self._queue.append(_Queued(pace.now() + FIRST_POLL, FIRST_POLL, batch))
 
     def settle_abandoned(self) -> None:
         """Where an answer was lost and the vendor queues, wait until its queue is empty: newer goes after older."""
@@ -255,8 +277,8 @@ class _Run:
             pace.pause(seconds)
             seconds = min(LONGEST_POLL, seconds * 1.5)
 
-    def go_on(self, planned: Planned, stage: int, outstanding: int) -> tuple[int, int]:
-        """Carry out stages until one has to wait for the queue; returns where to go on, and what is queued."""
+    def go_on(self, planned: Planned, stage: int) -> int:
+        """Carry out stages until one has to wait for the queue; returns where to go on."""
         if planned.plan.of(Operation.UPSERT):
             attributes = {
                 mapped.attribute: self._destination.type_of(column)
@@ -265,36 +287,47 @@ class _Run:
             self._client.prepare(attributes, self._destination.lists.values())
         while stage < len(STAGES):
             if planned.plan.of(STAGES[stage]):
-                if outstanding:
-                    return stage, outstanding
-                queued = self._stage(planned, STAGES[stage])
-                outstanding = queued if self._destination.endpoints[STAGES[stage]].is_awaited else 0
+                if self._queue:
+                    return stage
+                self._stage(planned, STAGES[stage])
             stage += 1
-        return stage, outstanding
+        return stage
 
-    def _stage(self, planned: Planned, operation: Operation) -> int:
-        """Send all batches of one operation; returns how many requests were queued."""
+    def _stage(self, planned: Planned, operation: Operation) -> None:
+        """Send all batches of one operation, and read the results of the queued ones meanwhile."""
         in_flight = self._destination.endpoints[operation].in_flight
-        queued = 0
         under_way: dict[Future, Prepared] = {}
         self._sender.begin(planned, operation)
         failure: DestinationError | None = None
         with ThreadPoolExecutor(in_flight, thread_name_prefix="activation") as pool:
             for prepared in self._batches(planned, operation):
                 while len(under_way) >= in_flight and failure is None:
-                    more, failure = self._collect(under_way, FIRST_COMPLETED)
-                    queued += more
+                    failure = self._collect(under_way, FIRST_COMPLETED) or self._look()
                 if failure is not None:
                     break
                 if self._is_too_large(prepared):
                     continue
                 under_way[pool.submit(self._sender.send, prepared)] = prepared
             while under_way:
-                more, later = self._collect(under_way, FIRST_COMPLETED)
-                queued, failure = queued + more, failure or later
+                failure = self._collect(under_way, FIRST_COMPLETED) or failure
+        while failure is None and self._queue and self._queue[0].pause == FIRST_POLL:
+            pace.pause(max(0.0, self._queue[0].ask_at - pace.now()))
+            failure = self._look()
         if failure is not None:
             raise failure
-        return queued
+
+    def _look(self) -> DestinationError | None:
+        """Read the results that are there, of the oldest request first: a vendor works on them in their order."""
+        while self._queue and self._queue[0].ask_at <= pace.now():
+            queued = self._queue.popleft()
+            try:
+                is_settled = self._is_settled(queued.batch)
+            except DestinationError as error:
+                return error
+            if not is_settled:
+                seconds = min(LONGEST_POLL, queued.pause * 1.5)
+                self._queue.appendleft(_Queued(pace.now() + seconds, seconds, queued.batch))
+        return None
 
     def _batches(self, planned: Planned, operation: Operation) -> Iterator[Prepared]:
         for batch in planned.batches(operation):
@@ -313,30 +346,30 @@ class _Run:
         self._settle(prepared.batch, Results({prepared.rows[0].customer_id: error}))
         return True
 
-    def _collect(self, under_way: dict[Future, Prepared], until: str) -> tuple[int, DestinationError | None]:
-        """Record the answers that are there; returns how many requests were queued, and the first failure."""
+    def _collect(self, under_way: dict[Future, Prepared], until: str) -> DestinationError | None:
+        """Record the answers that are there; returns the first failure."""
         done, _ = wait(under_way, return_when=until)
-        queued, failure = 0, None
+        failure = None
         for future in done:
             prepared = under_way.pop(future)
             try:
-                queued += self._answered(prepared, future.result())
+                self._answered(prepared, future.result())
             except BatchRefused as refusal:
-                queued += self._bisect(prepared, refusal)
+                self._bisect(prepared, refusal)
             except DestinationError as error:
                 failure = failure or error
-        return queued, failure
+        return failure
 
-    def _answered(self, prepared: Prepared, answer: Results | Job) -> int:
+    def _answered(self, prepared: Prepared, answer: Results | Job) -> None:
         if isinstance(answer, Job):
             with stores.writing(self._engine) as write:
                 ledger.queue(write, prepared.batch.batch_id, answer.job_id)
+            self._wait_for(replace(prepared.batch, state=ledger.QUEUED, job_id=answer.job_id))
             self._tell(prepared.batch, len(prepared.rows))
-            return 1
-        self._settle(prepared.batch, answer, prepared.rows)
-        return 0
+        else:
+            self._settle(prepared.batch, answer, prepared.rows)
 
-    def _bisect(self, prepared: Prepared, refusal: BatchRefused) -> int:
+    def _bisect(self, prepared: Prepared, refusal: BatchRefused) -> None:
         """A request that was refused as a whole leaves again in two halves, down to the bad rows."""
         if len(prepared.rows) == 1:
             self._refused_alone += 1
@@ -348,7 +381,7 @@ class _Run:
                     f"refused one by one with {refusal}, and nobody was accepted; next step: look at the field map and "
                     f"at what the destination has, then replay"
                 )
-            return 0
+            return
         are_named = any(row.customer_id in refusal.errors for row in prepared.rows)
         if are_named:  # the refusal says who is at fault: the rest leaves again without them
             with stores.writing(self._engine) as write:
@@ -358,37 +391,36 @@ class _Run:
         else:
             with stores.writing(self._engine) as write:
                 ledger.refuse(write, prepared.batch)
-        queued = 0
         for half in prepared.without(refusal.errors) if are_named else prepared.halves():
             again = self._sender.prepare(half)
             if again is None:
                 continue
             try:
-                queued += self._answered(again, self._sender.send(again))
+                self._answered(again, self._sender.send(again))
             except BatchRefused as refused:
-                queued += self._bisect(again, refused)
-        return queued
+                self._bisect(again, refused)
 
-    def _refused_later(self, batch: Batch, refusal: BatchRefused) -> int:
-        """A queued request that came to nothing as a whole; returns how many were queued in its place."""
+    def _refused_later(self, batch: Batch, refusal: BatchRefused) -> None:
+        """A queued request that came to nothing as a whole: its halves leave in its place."""
         if batch.operation is Operation.UPSERT:
             with stores.writing(self._engine) as write:
                 ledger.refuse(write, batch)
             halves = self._sender.from_ledger(batch)
             if halves:
-                return sum(self._again(half) for half in halves)
+                for half in halves:
+                    self._again(half)
+                return
         with stores.reading(self._engine) as read:
             rows = ledger.rows_of_batch(read, batch)
         is_transient = batch.operation is not Operation.UPSERT
         error = RowError(refusal.code, refusal.message, is_transient=is_transient)
         self._settle(batch, Results({row.customer_id: error for row in rows}))
-        return 0
 
-    def _again(self, prepared: Prepared) -> int:
+    def _again(self, prepared: Prepared) -> None:
         try:
-            return self._answered(prepared, self._sender.send(prepared))
+            self._answered(prepared, self._sender.send(prepared))
         except BatchRefused as refusal:
-            return self._bisect(prepared, refusal)
+            self._bisect(prepared, refusal)
 
     def _settle(self, batch: Batch, results: Results, rows: Iterable[Row] = ()) -> None:
         results = self._sender.impersonal(results, list(rows))
