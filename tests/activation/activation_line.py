@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from letterpress.activation import ledger, stores, suppression
-from letterpress.activation.apply import ApplyResult, apply_plan
+from letterpress.activation.apply import ApplyResult, advance, apply_plan
 from letterpress.activation.campaign import CampaignResult, campaign, send_campaign
 from letterpress.activation.destinations import Connection, Destination
 from letterpress.activation.destinations.contract import audiences
@@ -161,7 +161,8 @@ class Line:
             "is_approved": True,  # the shops of the tests are so small that they shrink by half
             "validate": lambda frame: self.audited.extend(frame.to_dict("records")),
         }
-        return apply_plan(**{**given, **options})
+        run = apply_plan if options.pop("wait", True) else advance
+        return run(**{**given, **options})
 
     def sync(self, *people: Person, **options: Any) -> ApplyResult:
         if people:

@@ -179,7 +179,9 @@ def settle_queued(
                 return 0
         kept = Kept(engine, Seal(identity_key), destination.name)
         with open_client(destination, connection, kept) as client:
-            return _Run(Sender(destination, engine, client, identity_key, run_id, None)).read_results()
+            run = _Run(Sender(destination, engine, client, identity_key, run_id, None))
+            run.read_results()
+            return run.outstanding
 
 
 def result_of(plan: Plan) -> ApplyResult | None:
