@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from activation_line import NOW, Line
+from ledger_book import Book
 from webhook_receiver import Box
 
+from letterpress.activation import stores
 from letterpress.activation.destinations import destination, pace
 from letterpress.demo.esp import RunningEsp, running
 
@@ -61,3 +63,10 @@ def box(tmp_path: Path) -> Iterator[Box]:
     """A webhook receiver for all vendors."""
     with Box(tmp_path, f"sqlite:///{tmp_path}/stores/letterpress.sqlite").serving() as served:
         yield served
+
+
+@pytest.fixture
+def book(stores_url: str) -> Iterator[Book]:
+    """The ledger of one destination in an empty store."""
+    with stores.opened(stores_url) as engine:
+        yield Book(engine)

@@ -161,6 +161,11 @@ class Destination(Block):
             for operation in operations:
                 if operation not in self.endpoints:
                     raise ValueError(f"{name}: {self.module} has no operation {operation}; remove this line")
+        if not {Operation.MOVE, Operation.DELETE} & set(self.endpoints):
+            raise ValueError(
+                f"module: {self.module} has neither move nor delete: the former profile of somebody who was merged would "
+                "stay, and be mailed too"
+            )
         cap = self.loaded().ENDPOINTS[Operation.UPSERT]
         for name in ("rows", "bytes"):
             wanted, most = getattr(self.batch, name), getattr(cap, name)

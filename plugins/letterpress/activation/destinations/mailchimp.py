@@ -33,7 +33,9 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.configuration import Block
-from letterpress.activation.destinations.answers.mailchimp import (
+from letterpress.activation.destinations.connections import Connection
+from letterpress.activation.destinations.http import JsonApi
+from letterpress.activation.destinations.parts.mailchimp import (
     ID_FIELD,
     Authorisation,
     by_address,
@@ -53,8 +55,6 @@ from letterpress.activation.destinations.answers.mailchimp import (
     row_error,
     with_status,
 )
-from letterpress.activation.destinations.connections import Connection
-from letterpress.activation.destinations.http import JsonApi
 from letterpress.activation.destinations.spec import (
     BatchRefused,
     DestinationError,

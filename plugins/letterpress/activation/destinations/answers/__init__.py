@@ -1,1 +1,0 @@
-"""What the answers of vendors mean, where reading them takes a module of its own."""
