@@ -189,6 +189,8 @@ CASES = {
     "a restore queued": consent(MAY, queued(PROOF, "unsubscribed"), "waiting"),
     "a restore answered by nobody": consent(MAY, sent(PROOF, "unsubscribed"), "restore"),
     "suppressing answered by nobody, opted in since": consent(MAY, sent(STOPPED), "restore"),
+    "complained there: no opt-in lifts it": consent(MAY, accepted("complained"), None, profile=None),
+    "bounced there, back with an opt-in": consent(MAY, accepted("bounced"), "restore"),
     "restored": consent(MAY, accepted(PROOF), None),
     "never suppressed": consent(MAY, None, None),
     # -- recording opt-ins

@@ -101,8 +101,12 @@ def _judged(destination: Destination) -> str:
                 coalesce(wanted.customer_id, profiles.customer_id, consents.customer_id) as customer_id,
                 profiles.held_id,
                 wanted.customer_id is not null as is_in_audience,
-                coalesce(wanted.is_eligible, false) as is_eligible,
-                case when not wanted.is_eligible then wanted.reason end as reason,
+                coalesce(wanted.is_eligible, false) and consents.consent_held is distinct from 'complained'
+                as is_eligible,
+                case
+                    when not wanted.is_eligible then wanted.reason
+                    when wanted.is_eligible and consents.consent_held = 'complained' then 'complained'
+                end as reason,
                 wanted.consent_proof,
                 wanted.wanted,
                 profiles.acknowledged,
