@@ -163,8 +163,8 @@ class Destination(Block):
                     raise ValueError(f"{name}: {self.module} has no operation {operation}; remove this line")
         if not {Operation.MOVE, Operation.DELETE} & set(self.endpoints):
             raise ValueError(
-                f"module: {self.module} has neither move nor delete: the former profile of somebody who was merged would "
-                "stay, and be mailed too"
+                f"module: {self.module} has neither move nor delete: the former profile of a merged person would stay, "
+                "and be mailed too"
             )
         cap = self.loaded().ENDPOINTS[Operation.UPSERT]
         for name in ("rows", "bytes"):
