@@ -1,45 +1,12 @@
 """Fixtures of the vendors' tests: a clock that nobody waits for, and the vendors' specifications."""
 
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from vendor_clock import Clock
 
 from letterpress.activation.destinations import pace
-
-
-class Clock:
-    """Time that passes only where somebody waits; called, it is a stand-in's ``clock``.
-
-    A thread waits from the instant that it last saw: two threads that wait for the same instant meet there, and do
-    not add up. ``pauses`` are all the waits that were made, in seconds.
-    """
-
-    def __init__(self, start: float):
-        self._instant, self._lock, self._seen = start, threading.Lock(), threading.local()
-        self.start, self.pauses = start, []
-
-    def now(self) -> float:
-        with self._lock:
-            self._seen.instant = self._instant
-            return self._instant
-
-    def pause(self, seconds: float) -> None:
-        with self._lock:
-            self.pauses.append(seconds)
-            self._instant = max(self._instant, getattr(self._seen, "instant", self._instant) + seconds)
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass for everybody."""
-        with self._lock:
-            self._instant += seconds
-
-    def elapsed(self) -> float:
-        """Seconds since the test began."""
-        return self.now() - self.start
-
-    __call__ = now
 
 
 @pytest.fixture

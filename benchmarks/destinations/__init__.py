@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/activation.py``: the engine's speed, vendors' limits, second runs, and faults."""
