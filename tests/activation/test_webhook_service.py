@@ -128,6 +128,7 @@ def test_killed_between_receipt_and_answer_it_keeps_what_it_has_and_takes_nothin
     assert service.event_ids() == kept
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_has_every_event_once_of_a_vendor_that_repeats_what_was_not_answered(
     service: Service,
 ):

@@ -94,6 +94,7 @@ def test_what_the_vendor_queues_is_polled_until_its_result_is_read(publish_peopl
     assert [again[name] for name in ("plan", "audit", "submit", "poll")] == ["success", "skipped", "skipped", "skipped"]
 
 
+@pytest.mark.slow
 def test_a_shrunken_audience_waits_for_a_person_and_an_approval_lets_it_go_on(publish_people, klaviyo):
     publish_people(PEOPLE)
     run("sync_klaviyo")
@@ -133,6 +134,7 @@ def tier(profile: dict) -> str | None:
     return profile["properties"].get("loyalty_tier")
 
 
+@pytest.mark.slow
 def test_the_drift_check_reports_and_repairs(publish_people, klaviyo):
     publish_people(PEOPLE)
     run("sync_klaviyo")

@@ -33,7 +33,7 @@ def specifications(repository: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["alone", "held to the specification"])
+@pytest.fixture(params=["alone", pytest.param("held to the specification", marks=pytest.mark.slow)])
 def held_to(request: pytest.FixtureRequest) -> Path | None:
     """``specifications=`` of a stand-in: its own checks have to do without, and its answers have to fit."""
     return None if request.param == "alone" else request.getfixturevalue("specifications")

@@ -23,7 +23,7 @@ ATTRIBUTES = {"FNAME": "string", "RFM": "string", "DECILE": "number", "SINCE": "
 ANNA, BEN, CARA = "anna@example.com", "ben@example.com", "cara@example.com"
 
 
-@pytest.fixture(scope="module", params=["alone", "held to the specification"])
+@pytest.fixture(scope="module", params=["alone", pytest.param("held to the specification", marks=pytest.mark.slow)])
 def served(request: pytest.FixtureRequest) -> Iterator[RunningVendor]:
     """One server for all tests, which takes a while to stop; its own checks have to do without the specification."""
     document = None if request.param == "alone" else request.getfixturevalue("specifications")

@@ -37,6 +37,7 @@ def test_every_operation_of_the_stand_in_is_one_of_the_document(document):
         assert method.lower() in document["paths"][path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[1])
 def test_generated_requests_find_nothing_that_the_document_does_not_say(document, operation):
     with workspace(has_limits=False) as (vendor, _):

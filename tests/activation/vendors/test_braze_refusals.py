@@ -290,6 +290,7 @@ def test_endpoints_share_a_limit_exactly_where_they_share_it_at_braze():
     assert ours == partners(lambda name: getattr(StandIn, ROUTES[name]).route.group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("endpoint", "calls"), [(Operation.UPSERT, 3_050), ("read", 130), (Operation.MOVE, 1_010)])
 def test_the_client_is_as_fast_as_braze_allows_and_is_never_told_to_wait(clock, endpoint, calls):
     made = {

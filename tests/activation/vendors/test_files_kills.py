@@ -44,6 +44,7 @@ def settled(base: Path, where: list[str]) -> dict[str, bytes]:
     return files(base)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drop", "kill"),
     [("folder", "after 0"), ("folder", "after 1"), ("folder", "renaming"), ("sftp", "after 0"), ("sftp", "after 1")],
@@ -64,6 +65,7 @@ def test_a_kill_around_any_write_of_a_file_and_another_run_is_as_if_nothing_had_
     assert settled(base, where) == expected
 
 
+@pytest.mark.slow
 # The manifest and the file that lose the person, then the file and the manifest that ask for the erasure.
 @pytest.mark.parametrize("drop", ["folder", "sftp"], indirect=True)
 @pytest.mark.parametrize("kill", ["after 0", "after 1", "after 2", "after 3"])

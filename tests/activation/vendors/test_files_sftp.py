@@ -201,6 +201,7 @@ def test_a_private_key_that_does_not_open_is_an_error_that_tells_nothing_of_it(s
 # What happens to connections and disks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["loses", "loses_after"])
 def test_a_connection_lost_at_any_call_ends_in_the_same_state(server, clock, fault):
     root = server.root / "drop"

@@ -17,7 +17,7 @@ from letterpress.demo.vendors.hubspot_parts import contacts as stand_in_contacts
 from letterpress.demo.vendors.specification import Specification
 
 
-@pytest.fixture(params=["alone", "held to the document"])
+@pytest.fixture(params=[pytest.param("alone", marks=pytest.mark.slow), "held to the document"])
 def account(request, clock) -> Iterator[Account]:
     """The stand-in's own checks do without the document, and its answers fit it."""
     with opened(clock=clock) as account:

@@ -252,6 +252,7 @@ def test_what_became_of_mails_is_told_page_by_page_the_latest_first(account, clo
     assert account.http.get(EVENTS, params={"eventType": "OPENED"}).status_code == 400
 
 
+@pytest.mark.slow
 def test_the_stand_in_alone_is_as_strict_as_the_document(clock):
     with opened(clock=clock, has_limits=False) as account:
         list_id, ids = prepare_people(account)

@@ -167,6 +167,7 @@ def acknowledged(line: VendorLine) -> dict:
     return {key: {**row, "vendor_id": None} for key, row in line.ledger().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.slow) for name in MOMENTS]
 )
@@ -180,6 +181,7 @@ def test_a_sync_that_is_killed_is_completed_by_the_next_run(vendor, name):
     assert len(state(line)) == len(PEOPLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [

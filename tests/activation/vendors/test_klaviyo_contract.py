@@ -117,6 +117,7 @@ def test_the_caps_are_those_that_the_specification_describes(document):
         assert f"maximum of {caps[operation].rows} profiles" in text
 
 
+@pytest.mark.slow
 def test_the_stand_in_does_what_the_specification_says_whatever_is_asked(clock, document):
     with running("klaviyo", clock=clock, has_limits=False) as vendor:
         ids = filled(vendor)

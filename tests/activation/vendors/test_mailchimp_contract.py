@@ -134,6 +134,7 @@ def test_what_the_specification_refuses_is_refused(vendor, given):
     assert httpx.post(f"{vendor.base_url}{path}", json=given, auth=("anybody", KEY)).status_code == 400
 
 
+@pytest.mark.slow
 def test_generated_requests_find_nothing_that_is_not_in_the_specification(specifications):
     """Without the specification at hand: what it forbids, the stand-in's own checks refuse."""
     document = json.loads((specifications / "mailchimp/marketing-3.0.55.json").read_text(encoding="utf-8"))

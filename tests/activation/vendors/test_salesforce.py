@@ -24,7 +24,7 @@ VALUES = {
 CONSENTED_AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 
-@pytest.fixture(params=["alone", "held to the document"])
+@pytest.fixture(params=[pytest.param("alone", marks=pytest.mark.slow), "held to the document"])
 def sfmc(request, clock) -> Iterator[Line]:
     with line(clock, is_held=request.param != "alone") as opened:
         yield opened

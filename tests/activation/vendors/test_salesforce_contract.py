@@ -77,6 +77,7 @@ def test_the_stand_in_refuses_the_same_without_the_document(clock):
                 assert sfmc.call(method, path, one).status_code in (400, 401), one
 
 
+@pytest.mark.slow
 def test_requests_made_up_from_the_document_find_no_fault_in_the_stand_in(clock):
     document = json.loads(DOCUMENT.read_text(encoding="utf-8"))
     operations = [(method, path) for path, item in document["paths"].items() for method in item]
