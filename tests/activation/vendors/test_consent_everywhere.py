@@ -1,0 +1,53 @@
+"""Consent and suppression are a hard gate at every vendor, whatever people do here and there."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from consent_histories import EVENTS, History, Human
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from vendor_line import vendor_line
+
+VENDORS = ("klaviyo", "mailchimp", "braze")
+PEOPLE, ROUNDS = 6, 5
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+
+COMMON = {
+    "deadline": None,
+    "derandomize": True,
+    "phases": (Phase.generate, Phase.shrink),
+    "suppress_health_check": FIXTURES,
+}
+rounds = st.lists(st.sampled_from(EVENTS), min_size=PEOPLE, max_size=PEOPLE)
+histories = st.lists(rounds, min_size=ROUNDS - 1, max_size=ROUNDS)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@settings(max_examples=3, **COMMON)
+@given(history=histories)
+def test_nobody_without_consent_is_in_any_payload_and_whoever_said_no_is_mailed_by_nobody(clock, vendor, history):
+    live_through(vendor, clock, history)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_000)
+@pytest.mark.parametrize("vendor", VENDORS)
+@settings(max_examples=60, **COMMON)
+@given(history=histories)
+def test_the_gate_holds_over_many_more_histories(clock, vendor, history):
+    live_through(vendor, clock, history)
+
+
+def live_through(vendor: str, clock, history: list[list[str]]) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with vendor_line(vendor, folder, clock) as line:
+            lived = History(line, clock, [Human(number) for number in range(PEOPLE)])
+            for one in lived.people[: PEOPLE // 2]:  # half of them have consented at the beginning
+                one.is_granted, one.proof = True, 1
+            for events in history:
+                lived.live(events)
+    finally:
+        shutil.rmtree(folder)
