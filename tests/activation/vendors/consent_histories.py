@@ -207,7 +207,9 @@ class History:
         allowed = {word for one in self.people if one.may_be_written_to for word in (one.email, one.customer_id)}
         for request in self.requests:
             assert request.people, "every request that writes names its people"
-            assert request.people <= allowed, f"{request.operation}: somebody without consent is in it"
+            assert request.people <= allowed, (
+                f"{request.operation}: {request.people - allowed} is in it without consent"
+            )
             if request.operation == UPSERT:
                 assert request.consent == (), "a profile never says anything of consent"
 

@@ -102,6 +102,7 @@ class Mailchimp(StandIn):
             "list_id": LIST_ID,
             "email_id": key,
             "email_address": self.audience.members[key]["email_address"],
+            "merge_fields": self.audience.shown(self.audience.members[key])["merge_fields"],
             "date": self._now(),
         }
         self.documents.commit()

@@ -187,8 +187,9 @@ def held_of(row: Row, member: Mapping[str, Any], attributes: Sequence[str]) -> H
 
 
 def event_of(found: Mapping[str, Any], reason: str, instant: str) -> SuppressionEvent:
-    """A suppression of a member or of a complaint."""
-    return SuppressionEvent(found["email_address"], None, reason, datetime.fromisoformat(instant))
+    """A suppression of a member or of a complaint; our id goes with it, so that it outlives a change of address."""
+    customer_id = found.get("merge_fields", {}).get(ID_FIELD) or None
+    return SuppressionEvent(found["email_address"], customer_id, reason, datetime.fromisoformat(instant))
 
 
 def just_before(instant: str | None) -> str | None:
