@@ -37,6 +37,7 @@ from letterpress.activation.ledger.queries import (
 from letterpress.activation.ledger.rows import (
     ABANDONED,
     ACCEPTED,
+    ATTEMPTS,
     CLEARED,
     CONSENT,
     DEAD,
@@ -62,6 +63,7 @@ from letterpress.activation.ledger.settling import settle
 __all__ = [
     "ABANDONED",
     "ACCEPTED",
+    "ATTEMPTS",
     "CLEARED",
     "CONSENT",
     "DEAD",
