@@ -199,7 +199,7 @@ class StandIn:
         method, url = scope["method"], scope["path"]
         content = await _read(receive)
         if url == "/health":  # ours, for whoever started it: no vendor's
-            await _send(send, Answer(200, {"status": "ok"}), "application/json")
+            await _send(send, Answer(200, {"status": "ok"}), "application/json", self.clock())
             return
         fault = self.faults.take(method, url) or self.next_fault(method, url)
         if fault is not None:
