@@ -110,10 +110,12 @@ class StandIn:
         job_seconds: float = 0.0,
         clock: Clock = time.time,
         next_fault: Callable[[str, str], Fault | None] | None = None,
+        witness: Callable[[str, str, bytes], None] | None = None,
     ):
         self.token, self.specification, self.has_limits = token, specification, has_limits
         self.job_seconds, self.clock, self.faults = job_seconds, clock, Faults(faults)
         self.next_fault = next_fault or (lambda method, path: None)
+        self.witness = witness or (lambda method, path, content: None)  # sees what came in, whatever becomes of it
         self.documents = Documents(path)
         self.calls: list[tuple[str, str, int]] = []  # method, path and status of each request
         self.complaints: list[str] = []  # answers of ours that did not fit the specification
@@ -201,6 +203,7 @@ class StandIn:
         if url == "/health":  # ours, for whoever started it: no vendor's
             await _send(send, Answer(200, {"status": "ok"}), "application/json", self.clock())
             return
+        self.witness(method, url, content)
         fault = self.faults.take(method, url) or self.next_fault(method, url)
         if fault is not None:
             await asyncio.sleep(fault.delay)
