@@ -65,7 +65,7 @@ class Crowd:
             if one.stopped_at is not None and one.row.is_eligible:
                 one.row = one.row.refused("unsubscribed")
         for _ in range(things):
-            everybody = [one for one in self.people.values() if not one.is_erased]
+            everybody = [two for name, two in self.people.items() if not two.is_erased and name not in self.moved]
             one = self._random.choice(everybody)
             self._random.choices(
                 [self._change, self._readdress, self._withdraw, self._opt_in, self._stop, self._leave, self._misspell,
@@ -161,7 +161,7 @@ class Crowd:
     def _leave(self, line: Any, one: Somebody) -> None:
         """Out of the audience, or back into it."""
         if not one.is_in_audience:
-            one.is_in_audience = one.row.customer_id not in self.moved
+            one.is_in_audience = True
         elif one.is_allowed and not one.is_final:
             one.is_in_audience = False
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from activation_line import person
+from storm_vendors import everyone
 from vendor_line import VENDORS, VendorLine, vendor_line
 
 from letterpress.activation import ledger, stores, suppression
@@ -70,6 +71,33 @@ def test_who_withdraws_is_suppressed_there_and_a_proven_opt_in_lifts_it(every, c
         assert result.rejected == {}
         clock.advance(60.0)
         assert every.held(back)["customer-00001"].is_suppressed in (False, None)
+    assert every.plan().changes == 0
+
+
+def test_who_withdraws_and_moves_house_at_once_is_suppressed_where_mail_goes(every, clock):
+    every.sync(person(1), person(2))
+    moved = person(1, email="new@example.com").refused("consent_withdrawn")
+    assert every.sync(moved, person(2)).rejected == {}
+    clock.advance(60.0)
+    reachable = {one.email for one in everyone(every, [moved, person(2)]) if one.is_reachable}
+    assert reachable == {"person2@example.com"}
+    assert every.plan().changes == 0
+
+
+def test_who_comes_back_with_another_address_is_one_profile(every, clock):
+    if every.destination.module == "hubspot":
+        pytest.skip("only the person can lift an opt-out there")
+    every.sync(person(1))
+    every.sync(person(1).refused("consent_withdrawn"))
+    clock.advance(24 * 3600.0)
+    granted_at = datetime.fromtimestamp(clock.now() - 60, UTC)
+    back = person(1, email="new@example.com", consent_proof="proof-2", granted_at=granted_at)
+    assert every.sync(back).rejected == {}
+    clock.advance(60.0)
+    there = everyone(every, [back])
+    assert [(one.external_id, one.email, one.is_reachable) for one in there] == [
+        ("customer-00001", "new@example.com", True)
+    ]
     assert every.plan().changes == 0
 
 
