@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.destinations import again, limits, planning, throughput
+from benchmarks.destinations import again, faults, limits, planning, throughput
 from benchmarks.destinations.common import machine, row, table
 from letterpress.settings import REPOSITORY
 
-PARTS = ("plan", "throughput", "limits", "again")
+PARTS = ("plan", "throughput", "limits", "again", "faults")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profiles", type=int, default=200_000 if is_full else 100_000, help="that are sent")
     parser.add_argument("--erasures", type=int, default=300 if is_full else 75)
     parser.add_argument("--jobs", type=int, default=400 if is_full else 160, help="import jobs against the limits")
+    parser.add_argument("--faults", type=int, default=10_000 if is_full else 500)
     parser.add_argument("--runs", type=int, default=3, help="of which the median counts")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench" / "activation.json")
     options = parser.parse_args(arguments)
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         "throughput": lambda folder: throughput.measure(folder, options.profiles, options.runs),
         "limits": lambda folder: limits.measure(folder, options.erasures, options.jobs),
         "again": again.measure,
+        "faults": lambda folder: faults.measure(folder, options.faults),
     }
     facts, rows, began = machine(), [], time.monotonic()
     for part in options.only or PARTS:

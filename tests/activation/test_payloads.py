@@ -145,7 +145,7 @@ def test_where_an_answer_was_lost_everything_is_sent_with_what_both_profiles_lac
     for held in (acknowledged, pending):  # whichever of them the vendor has
         vendor_ = Vendor(where)
         vendor_.take(held)
-        sent, then = payloads.update(where, wanted, acknowledged, pending, is_certain=False)
+        sent, then = payloads.update(where, wanted, acknowledged, [pending], is_certain=False)
         vendor_.take(sent)
         assert vendor_.holds == Vendor(where).taken(then).holds
         assert payloads.values(where, then)[where.attributes["first_name"].attribute] == "Grace"
@@ -158,7 +158,7 @@ def test_an_empty_value_whose_answer_was_lost_is_sent_again_when_the_rule_is_cle
     acknowledged, pending = profile(written, {"first_name": "Ada"}), profile(written, {})
     vendor_ = Vendor(cleared)
     vendor_.take(acknowledged)
-    sent, then = payloads.update(cleared, profile(cleared, {}), acknowledged, pending, is_certain=False)
+    sent, then = payloads.update(cleared, profile(cleared, {}), acknowledged, [pending], is_certain=False)
     vendor_.take(sent)
     assert vendor_.holds == Vendor(cleared).taken(then).holds
 
@@ -190,7 +190,7 @@ def test_who_leaves_keeps_no_attribute_also_where_the_last_answer_was_lost(vendo
             for payload in (before, pending if arrived else None):
                 if payload is not None:
                     vendor_.take(payload)
-            sent = payloads.cleared(where, ID, before, pending, is_certain=False)
+            sent = payloads.cleared(where, ID, before, [pending], is_certain=False)
             vendor_.take(sent)
             assert set(payloads.values(where, orjson.dumps(_nested(vendor_.holds))).values()) == {None}
             if where.shape.is_email_key or not where.shape.merges:
@@ -257,18 +257,18 @@ def test_the_rules_hold_over_many_more_histories(vendor, first, history):
 def _live_through(vendor: str, field_map: dict[str, str], history: list[tuple]) -> None:
     """Rows and field maps as they change; answers are lost, and somebody writes at the vendor."""
     where = mapped(vendor, field_map)
-    there, acknowledged, pending = Vendor(where), None, None
+    there, acknowledged, pending = Vendor(where), None, []
     possible: dict[str, list] = {}  # by column: what the vendor may hold of it, as far as we are concerned
     for row, changed_map, fate, email in history:
         field_map = changed_map or field_map
         there.where = where = mapped(vendor, field_map)
         wanted = profile(where, row, email)
-        is_disturbed = fate == "repaired" and acknowledged is not None and pending is None
+        is_disturbed = fate == "repaired" and acknowledged is not None and not pending
         if is_disturbed:
             known = leaves(orjson.loads(acknowledged))
             rules = {path: where.attributes[column].nulls for column, path in _paths(where).items()}
             there.holds |= {path: BY_HAND for path, rule in rules.items() if rule != "skip" or path in known}
-        is_certain = pending is None and not is_disturbed
+        is_certain = not pending and not is_disturbed
         sent, then = payloads.update(where, wanted, acknowledged, pending, is_certain=is_certain)
         if where.shape.merges and is_certain and acknowledged is not None:
             before = leaves(orjson.loads(acknowledged))
@@ -283,9 +283,9 @@ def _live_through(vendor: str, field_map: dict[str, str], history: list[tuple]) 
             left = possible.get(column, [None]) if value is None and rule == "skip" else [value if rule else None]
             possible[column] = [*possible.get(column, []), *left] if fate.startswith("lost") else left
         if fate.startswith("lost"):
-            pending = then
+            pending = [*pending, then]
             continue
-        acknowledged, pending = then, None
+        acknowledged, pending = then, []
         _check(where, there, row, then, possible)
 
 

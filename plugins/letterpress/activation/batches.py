@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FETCHED = 5_000  # rows at once
 SMALL = 300  # bytes that a person without a profile takes in a request
 WRITING = (Operation.SUBSCRIBE, Operation.UPSERT, Operation.JOIN)  # only people who may be written to
+# What concerns a person also under former addresses; UPSERT has its own way to them.
+FOLLOWING = (Operation.SUPPRESS, Operation.ERASE, Operation.DELETE, Operation.SUBSCRIBE, Operation.LEAVE)
 
 
 class Item(NamedTuple):
@@ -180,7 +182,7 @@ class Sender:
             if operation is Operation.UPSERT:
                 rows, profiles = self._profiles(write, claims, items)
             else:
-                rows, profiles = self._people(write, items), []
+                rows, profiles = self._people(write, operation, items), self._addresses(operation, items)
             batch = self._batch(batched, claims, rows)
             sealed = self._seal.seal_all([profile for _, _, profile in profiles])
             payloads_ = [(one, target, content) for (one, target, _), content in zip(profiles, sealed, strict=True)]
@@ -295,58 +297,117 @@ class Sender:
         self, connection: sa.Connection, claims: Sequence[Claim], items: Sequence[Item]
     ) -> tuple[list[Row], list[tuple[str, str, bytes]]]:
         """Rows with what has to be sent of each profile; and what the destination will then hold of each."""
-        if not self._depends_on_held(claims, items):
+        stored = self._stored(connection, claims, items)
+        if not stored and all(item.profile is not None for item in items):
             rows = [
                 Row(item.customer_id, item.email, item.profile, one.vendor_id)
                 for one, item in zip(claims, items, strict=True)
             ]
             return rows, [(item.customer_id, item.target, item.profile or b"") for item in items]
-        name = self.destination.name
-        held = ledger.payloads(connection, name, {one.customer_id: one.acknowledged or "" for one in claims})
-        lost = ledger.payloads(connection, name, {one.customer_id: one.pending for one in claims if one.pending})
+        is_whole = self.destination.shape.is_written_by_subscribe
         rows, profiles = [], []
         for one, item in zip(claims, items, strict=True):
-            before, pending = (
-                self._seal.open(found[one.customer_id]) if one.customer_id in found else None for found in (held, lost)
-            )
+            theirs = stored.get(item.customer_id, {})
+            before = theirs.get(one.acknowledged or "")
+            # Whatever was claimed since then may have arrived: its answer was lost, or a later one was refused.
+            others = [
+                profile
+                for target, profile in sorted(theirs.items(), key=lambda found, last=one.pending: found[0] == last)
+                if target != one.acknowledged and profile != before and (is_whole or ledger.GRANTED not in target)
+            ]
             email = item.email
             if item.profile is None:
-                sent = payloads.cleared(self.destination, item.customer_id, before, pending, is_certain=one.is_certain)
-                last = pending or before
-                email = payloads.email_of(self.destination, last) if last else None
+                sent = payloads.cleared(self.destination, item.customer_id, before, others, is_certain=one.is_certain)
+                email = self._first_email([*reversed(others), before])
             else:
-                sent, then = payloads.update(self.destination, item.profile, before, pending, is_certain=one.is_certain)
+                sent, then = payloads.update(self.destination, item.profile, before, others, is_certain=one.is_certain)
                 profiles.append((item.customer_id, item.target, then))
-            rows.append(Row(item.customer_id, email, sent, one.vendor_id))
+            rows.append(
+                Row(item.customer_id, email, sent, one.vendor_id, former_emails=self._former_emails(email, theirs))
+            )
         return rows, profiles
 
-    def _depends_on_held(self, claims: Sequence[Claim], items: Sequence[Item]) -> bool:
-        """Whether what is sent depends on what the destination holds, or may hold of a request without an answer."""
-        if all(item.action == "create" for item in items) and not any(one.pending for one in claims):
-            return False
+    def _stored(
+        self, connection: sa.Connection, claims: Sequence[Claim], items: Sequence[Item]
+    ) -> dict[str, dict[str, bytes]]:
+        """The profiles that the destination holds or may hold, by person and target, where it matters what it holds."""
         keeps = any(mapped.nulls == "skip" for mapped in self.destination.attributes.values())
-        return self.destination.shape.merges or keeps or any(item.profile is None for item in items)
+        is_new = all(one.revision == 1 for one in claims) and not self.destination.subscribes
+        if not any(item.profile is None for item in items) and (is_new or not (self.destination.shape.merges or keeps)):
+            return {}
+        return self._opened(connection, items)
 
-    def _people(self, connection: sa.Connection, items: Sequence[Item]) -> list[Row]:
+    def _opened(self, connection: sa.Connection, items: Sequence[Item]) -> dict[str, dict[str, bytes]]:
+        """The stored profiles of some people, by person and target; of opt-ins those under another address."""
+        found: dict[str, dict[str, bytes]] = {}
+        emails = {item.customer_id: item.email for item in items}
+        is_whole = self.destination.shape.is_written_by_subscribe
+        for customer_id, target, sealed in ledger.all_payloads(connection, self.destination.name, list(emails)):
+            is_known = target.startswith(ledger.GRANTED) and target.endswith(self._mark(emails[customer_id]))
+            if not is_known or is_whole:
+                found.setdefault(customer_id, {})[target] = self._seal.open(sealed)
+        return found
+
+    def _mark(self, email: str | None) -> str:
+        """What tells the address of an opt-in without holding it."""
+        return ":" + suppression.hash_email(email or "", self._identity_key)[:16]
+
+    def _people(self, connection: sa.Connection, operation: Operation, items: Sequence[Item]) -> list[Row]:
         """Rows of people without their profile's attributes; where the audience has no address, the ledger's."""
-        name, ids = self.destination.name, [item.customer_id for item in items]
-        vendor_ids = ledger.vendor_ids(connection, name, ids)
-        nameless = [item.customer_id for item in items if not item.email]
-        sealed = ledger.payloads(connection, name, ledger.certain(connection, name, nameless)) if nameless else {}
-        emails = {one: payloads.email_of(self.destination, self._seal.open(found)) for one, found in sealed.items()}
+        ids = [item.customer_id for item in items]
+        vendor_ids = ledger.vendor_ids(connection, self.destination.name, ids)
+        stored: dict[str, dict[str, bytes]] = {}
+        if operation in FOLLOWING or not all(item.email for item in items):
+            stored = self._opened(connection, items)
+        named = [
+            item if item.email else item._replace(email=self._first_email(stored.get(item.customer_id, {}).values()))
+            for item in items
+        ]
         return [
             Row(
                 item.customer_id,
-                item.email or emails.get(item.customer_id),
+                item.email,
                 item.profile,
                 vendor_ids.get(item.customer_id),
                 item.reason,
                 item.consent_proof,
                 item.consented_at,
                 item.moves_to,
+                self._former_emails(item.email, stored.get(item.customer_id, {})),
             )
-            for item in items
+            for item in named
         ]
+
+    def _first_email(self, profiles: Iterable[bytes | None]) -> str | None:
+        """The first address that one of these profiles has."""
+        return next(self._emails(profiles), None)
+
+    def _emails(self, profiles: Iterable[bytes | None]) -> Iterator[str]:
+        found = (payloads.email_of(self.destination, one) for one in profiles if one)
+        return (email for email in found if email)
+
+    def _addresses(self, operation: Operation, items: Sequence[Item]) -> list[tuple[str, str, bytes]]:
+        """An opt-in makes a profile of an address, which has to be found again if the next one is another."""
+        if operation is not Operation.SUBSCRIBE:
+            return []
+        is_whole = self.destination.shape.is_written_by_subscribe
+        return [
+            (
+                one.customer_id,
+                one.target + self._mark(one.email),
+                (is_whole and one.profile) or payloads.addressed(self.destination, one.email),
+            )
+            for one in items
+            if one.email
+        ]
+
+    def _former_emails(self, email: str | None, stored: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Other addresses than this one under which the destination holds a person, or may do so."""
+        if not stored:
+            return ()
+        emails = set(self._emails(stored.values()))
+        present = suppression.normalise_email(email or "")
+        return tuple(sorted(one for one in emails if suppression.normalise_email(one) != present))
 
     def _batch(self, batched: Batched, claims: Sequence[Claim], rows: Sequence[Row]) -> Batch:
         """The request as the ledger knows it; its key is a keyed hash of all that it holds, and of nothing else."""

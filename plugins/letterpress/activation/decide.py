@@ -121,6 +121,8 @@ def _judged(destination: Destination) -> str:
                 consents.consent_state,
                 consents.consent_pending,
                 coalesce(consents.is_consent_queued, false) as is_consent_queued,
+                coalesce(consents.consent_state = 'sent' and consents.consent_pending like '{ledger.GRANTED}%', false)
+                    as may_be_granted,  -- an opt-in whose answer was lost: mail may go there
                 coalesce(consents.consent_held not like '{ledger.GRANTED}%', false)
                 or coalesce(consents.consent_state = 'sent' and consents.consent_pending not like '{ledger.GRANTED}%',
                             false) as may_be_suppressed,
@@ -143,7 +145,7 @@ def _judged(destination: Destination) -> str:
                     else reason
                 end as reason,
                 (erased.customer_id is not null or coalesce(reason = 'erased', false))
-                and (is_held or consent_held is not null) as is_erased,
+                and (is_held or consent_held is not null or may_be_granted) as is_erased,
                 {TOLD} as told
             from joined
             left join erased on erased.customer_id = coalesce(joined.held_id, joined.customer_id)
@@ -156,7 +158,8 @@ def _judged(destination: Destination) -> str:
                     when not is_in_audience or reason in {ADDRESSLESS} then null
                     when is_consent_queued then 'waiting'
                     when not is_eligible then
-                        case when not is_held and coalesce(consent_held not like '{ledger.GRANTED}%', true) then null
+                        case when not is_held and not may_be_granted
+                                  and coalesce(consent_held not like '{ledger.GRANTED}%', true) then null
                              when consent_held not like '{ledger.GRANTED}%' and consent_state is null then null
                              when consent_state = 'dead' and consent_pending = told then 'rejected'
                              else 'suppress' end
@@ -176,7 +179,8 @@ def _judged(destination: Destination) -> str:
             case
                 when is_queued and is_held then 'waiting'
                 when is_erased then {_unless_refused("erase", "'erase'")}
-                when merged_into is not null and is_held and not is_in_audience then {merged_away}
+                when merged_into is not null and (is_held or state is not null) and not is_in_audience
+                    then {merged_away}
                 when not is_held and not is_eligible then null
                 when not is_in_audience or reason in {ADDRESSLESS} then {leaver}
                 when not is_eligible then null
@@ -272,9 +276,13 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
         return
     duck.execute(f"""
         insert into moves
-        with gone as (
+        with there as (
             select customer_id from held where facet = '{ledger.PROFILE}' and acknowledged is not null
-            except select customer_id from published.marts.dim_customers
+            union
+            select customer_id from unsettled where facet = '{ledger.PROFILE}'
+        ),
+        gone as (
+            from there except select customer_id from published.marts.dim_customers
             except select customer_id from erased
         ),
         came_to as (
@@ -288,7 +296,7 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
         select
             old_id,
             new_id,
-            new_id not in (select customer_id from held where facet = '{ledger.PROFILE}' and acknowledged is not null)
+            new_id not in (from there)
             and row_number() over (partition by new_id order by old_id) = 1
         from came_to
     """)

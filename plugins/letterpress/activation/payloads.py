@@ -1,6 +1,6 @@
 """Profiles as JSON in a vendor's shape: what differs between two, and what has to be sent of one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -35,6 +35,11 @@ def email_of(destination: Destination, payload: bytes) -> str | None:
     return dict(_leaves(orjson.loads(payload))).get(_path(destination.shape.email))
 
 
+def addressed(destination: Destination, email: str | None) -> bytes:
+    """A profile of which nothing but the address is known."""
+    return _nested(destination.shape.attributes, {_path(destination.shape.email): email})
+
+
 def without_values(message: str, email: str | None, payload: bytes | None) -> str:
     """A vendor's message about a person without that person's own values."""
     own = [value for _, value in _leaves(orjson.loads(payload))] if payload else []
@@ -48,23 +53,23 @@ def update(
     destination: Destination,
     wanted: bytes,
     acknowledged: bytes | None,
-    pending: bytes | None = None,
+    pending: Sequence[bytes] = (),
     *,
     is_certain: bool = True,
 ) -> tuple[bytes, bytes]:
     """What to send of a wanted profile, and what the destination then holds.
 
     A vendor that merges gets what changed, and the value that empties an attribute which it holds and the person
-    no longer has (unless its rule is ``skip``), or which is no longer in the field map. ``pending`` is a profile
-    whose answer was lost. Where it is not certain what the vendor holds, it gets everything, and what is emptied
-    stays in the profile as empty: should this answer be lost too, it is emptied again. A vendor that replaces gets
-    everything at once, with what ``skip`` lets it keep.
+    no longer has (unless its rule is ``skip``), or which is no longer in the field map. ``pending`` are profiles
+    that it may hold instead, because their answers were lost. Where it is not certain what the vendor holds, it gets
+    everything, and what is emptied stays in the profile as empty: should this answer be lost too, it is emptied
+    again. A vendor that replaces gets everything at once, with what ``skip`` lets it keep.
     """
     shape = destination.shape
-    held = [dict(_leaves(orjson.loads(one))) for one in (acknowledged, pending) if one is not None]
+    held = [dict(_leaves(orjson.loads(one))) for one in (acknowledged, *pending) if one is not None]
     if not held:
         return wanted, wanted
-    is_certain = is_certain and pending is None
+    is_certain = is_certain and not pending
     new = dict(_leaves(orjson.loads(wanted)))
     always = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
     if shape.is_email_key:
@@ -77,7 +82,7 @@ def update(
     }
     rules = {path: destination.attributes[column].nulls for column, path in _columns(destination).items()}
     gone = {path for one in held for path in one}
-    if not is_certain and pending is None:  # somebody else wrote there: also what we never did
+    if not is_certain and not pending:  # somebody else wrote there: also what we never did
         gone |= {path for path, rule in rules.items() if rule == "clear"}
     for path in gone - new.keys() - {_path(shape.email)}:
         before = [one[path] for one in reversed(held) if path in one]
@@ -96,18 +101,18 @@ def cleared(
     destination: Destination,
     customer_id: str,
     acknowledged: bytes | None,
-    pending: bytes | None = None,
+    pending: Sequence[bytes] = (),
     *,
     is_certain: bool = True,
 ) -> bytes:
     """A profile that empties every attribute which the destination holds, for somebody who left the audience.
 
-    Where it is not certain what it holds, the attributes of ``pending`` and of the field map are emptied, too.
+    Where it is not certain what it holds, the attributes of the field map are emptied, too.
     """
     shape = destination.shape
     held: dict[Path, Any] = {}
-    for one in (acknowledged, pending):
-        held |= dict(_leaves(orjson.loads(one))) if one is not None else {}
+    for one in (*([] if acknowledged is None else [acknowledged]), *pending):
+        held |= _leaves(orjson.loads(one))
     sent: dict[Path, Any] = {_path(path): value for path, value in shape.constants.items()}
     sent[_path(shape.external_id)] = customer_id
     kept = {*sent, _path(shape.email)}

@@ -60,7 +60,7 @@ class Crowd:
         return {one.number for one in self.people.values() if one.is_allowed}
 
     def happen(self, line: Any, things: int) -> None:
-        """So many random things; ``line`` suppresses. By now the warehouse has read what live suppression knew first."""
+        """So many random things; by now the warehouse has read what live suppression knew first."""
         for one in self.people.values():
             if one.stopped_at is not None and one.row.is_eligible:
                 one.row = one.row.refused("unsubscribed")

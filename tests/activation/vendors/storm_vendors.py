@@ -67,7 +67,7 @@ def _salesforce(line: Any, people: Iterable[Person]) -> Iterator[Profile]:
             yield Profile(key, one["EmailAddress"], key not in stopped, lists)
 
 
-def _files(line: Any, people: Iterable[Person]) -> Iterator[Profile]:
+def _as_read(line: Any, people: Iterable[Person]) -> Iterator[Profile]:
     for one in line.held(*people).values():
         yield Profile(one.customer_id, one.email, not one.is_suppressed, one.lists)
 
@@ -79,7 +79,6 @@ _EVERYONE: dict[str, Callable[[Any, Iterable[Person]], Iterator[Profile]]] = {
     "hubspot": _hubspot,
     "braze": _braze,
     "salesforce": _salesforce,
-    "files": _files,
 }
 
 # After whose refusal a vendor takes no opt-in of ours: only the person lifts it there.
@@ -91,5 +90,5 @@ NEVER_LIFTS = {
 
 
 def everyone(line: Any, people: Iterable[Person]) -> list[Profile]:
-    """Every profile that is there; of a drop of files those of ``people``, who are all that ever were."""
-    return list(_EVERYONE[line.destination.module](line, people))
+    """Every profile that is there; what cannot be looked into is asked for ``people``, who are all that ever were."""
+    return list(_EVERYONE.get(line.destination.module, _as_read)(line, people))

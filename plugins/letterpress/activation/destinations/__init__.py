@@ -174,7 +174,7 @@ class Destination(Block):
 
     def loaded(self) -> ModuleType:
         """The destination's module."""
-        return import_module(f"{__name__}.{self.module}" if self.module in modules() else self.module)
+        return _loaded(self.module)
 
     @property
     def shape(self) -> Shape:
@@ -230,6 +230,12 @@ def open_client(
     """The client of a destination's module; it connects with its first request, and finds there what it kept."""
     given = connection if kept is None else replace(connection, kept=kept)
     return where.loaded().open_client(given, where.checked_options())
+
+
+@cache
+def _loaded(module: str) -> ModuleType:
+    """A module beside this one, or somebody else's; asked for with every person."""
+    return import_module(f"{__name__}.{module}" if module in modules() else module)
 
 
 @cache

@@ -3,7 +3,7 @@
 Nothing has an idempotency key there, and nothing needs one: every request sets a state.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import orjson
@@ -190,6 +190,10 @@ class Klaviyo:
         return [held(profile, paths) for profile in self._lookup([row.customer_id for row in rows]).values()]
 
     def _upsert(self, rows: Sequence[Row]) -> Results | Job:
+        moved = self._readdress(rows)
+        if moved:
+            first = next(iter(moved.values()))
+            raise BatchRefused(first.code, first.message, moved)
         profiles = [row.payload or b"" for row in rows]
         profiles[0] = _IMPORT[0] + profiles[0]  # before the others are joined: five megabytes are copied once
         profiles[-1] += _IMPORT[1]
@@ -238,8 +242,12 @@ class Klaviyo:
         unsubscribed, too, without a list: withdrawn for all of them. (With a list, Klaviyo withdraws for that
         list, or for all where the person is not on it.) A dead mailbox or an erasure says nothing about consent.
         An opt-in that is proven later lifts both.
+
+        Klaviyo suppresses addresses: of whose changed, the one that the profile has.
         """
-        rows = [row if row.email else self._with_email(row) for row in rows]
+        found = self._held([row for row in rows if row.former_emails or not row.email])
+        held = {one: profile["attributes"].get("email") for one, profile in found.items()}
+        rows = [row._replace(email=held.get(row.customer_id) or row.email) for row in rows]
         addressed = [row for row in rows if row.email]
         willed = [row for row in addressed if row.reason in WILL]
         if willed:
@@ -253,12 +261,14 @@ class Klaviyo:
         found = self._post(Operation.SUPPRESS, "/api/profile-suppression-bulk-create-jobs", body, addressed)
         return Job(found["data"]["id"])
 
-    def _with_email(self, row: Row) -> Row:
-        profile = self._lookup([row.customer_id]).get(row.customer_id)
-        return Row(row.customer_id, profile and profile["attributes"].get("email"), reason=row.reason)
-
     def _subscribe(self, rows: Sequence[Row]) -> Results:
-        """Opt-ins. Those with an instant are history there: no second confirmation is mailed."""
+        """Opt-ins. Those with an instant are history there: no second confirmation is mailed.
+
+        An opt-in is an address's: a profile that has another one gets the person's new address first. Otherwise
+        Klaviyo would make a second profile of it.
+        """
+        errors = self._readdress(rows)
+        rows = [row for row in rows if row.customer_id not in errors]
         for is_history in (True, False):
             chosen = [row for row in rows if (row.consented_at is not None) == is_history]
             profiles = []
@@ -271,7 +281,23 @@ class Klaviyo:
             body = _job("profile-subscription-bulk-create-job", profiles, attributes)
             if chosen:
                 self._post(Operation.SUBSCRIBE, "/api/profile-subscription-bulk-create-jobs", body, chosen)
-        return Results()
+        return Results(errors)
+
+    def _readdress(self, rows: Sequence[Row]) -> dict[str, RowError]:
+        """Profiles get their people's present addresses and ids; whose does not, and why."""
+        errors: dict[str, RowError] = {}
+        by_id = {row.customer_id: row for row in rows if row.former_emails}
+        for customer_id, profile in self._held(by_id.values()).items():
+            row = by_id[customer_id]
+            if (profile["attributes"].get("email") or "").lower() == (row.email or "").lower():
+                continue
+            attributes = {"email": row.email, "external_id": customer_id}
+            changed = {"type": "profile", "id": profile["id"], "attributes": attributes}
+            try:
+                self._post(Operation.MOVE, f"/api/profiles/{profile['id']}", {"data": changed}, [row], method="PATCH")
+            except BatchRefused as refused:
+                errors |= refused.errors
+        return errors
 
     def _relate(self, operation: Operation, rows: Sequence[Row], list_id: str | None) -> Results:
         """Into a list or out of it, by Klaviyo's own ids: looked up where they are not known, or no longer right."""
@@ -304,8 +330,8 @@ class Klaviyo:
         """
         ids = {row.vendor_id} if row.vendor_id else set()
         ids |= set(self._ids([row.customer_id]).values())
-        if row.email:
-            for profile in self._profiles({"filter": f"equals(email,{_text(row.email)})"}):
+        for email in (row.email, *row.former_emails) if row.email else row.former_emails:
+            for profile in self._profiles({"filter": f"equals(email,{_text(email)})"}):
                 if profile["attributes"].get("external_id") in (None, row.customer_id):
                     ids.add(profile["id"])
         for vendor_id in sorted(ids):
@@ -346,6 +372,16 @@ class Klaviyo:
         if not response.is_success:
             raise refusal(response, rows)
         return orjson.loads(response.content) if response.content else {}
+
+    def _held(self, rows: Collection[Row]) -> dict[str, dict]:
+        """These people's profiles: by external id, else one without any that has a former address of the person."""
+        found = self._lookup([row.customer_id for row in rows])
+        for row in rows:
+            for email in row.former_emails if row.customer_id not in found else ():
+                for profile in self._profiles({"filter": f"equals(email,{_text(email)})"}):
+                    if profile["attributes"].get("external_id") is None:
+                        found[row.customer_id] = profile
+        return found
 
     def _ids(self, customer_ids: Sequence[str]) -> dict[str, str]:
         return {customer_id: profile["id"] for customer_id, profile in self._lookup(customer_ids).items()}

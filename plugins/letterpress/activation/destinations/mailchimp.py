@@ -41,10 +41,13 @@ from letterpress.activation.destinations.parts.mailchimp import (
     by_address,
     check_nobody_was_subscribed,
     checked_address,
+    elsewhere,
     event_of,
     explained,
+    former_hashes,
     hash_of,
     hash_of_email,
+    hashes,
     held_of,
     is_of,
     is_throttled,
@@ -79,6 +82,7 @@ SHAPE = Shape(
     attributes="merge_fields",
     cleared="",
     is_email_key=True,
+    is_written_by_subscribe=True,
     list_separator=",",
     attribute_pattern=r"[A-Z][A-Z0-9_]{0,9}",
     reserved=(ID_FIELD, "EMAIL"),
@@ -265,9 +269,9 @@ class Mailchimp:
             other = by_email.setdefault(normal(row.email), row)
             if other is not row:
                 errors[row.customer_id] = RowError("duplicate_email", "another customer of this batch has the address")
-            elif row.vendor_id not in (None, hash_of_email(row.email)):
-                refused = self._rename(operation, row)
-                errors.update({row.customer_id: refused} if refused else {})
+            else:
+                refusals = [refused for key in former_hashes(row) if (refused := self._rename(operation, row, key))]
+                errors.update({row.customer_id: refusals[0]} if refusals else {})
         sent = {email: row for email, row in by_email.items() if row.customer_id not in errors}
         if not sent:
             return Results(errors)
@@ -297,25 +301,31 @@ class Mailchimp:
                 errors[row.customer_id] = RowError("compliance_state", f"expected subscribed, found {status}")
         return errors
 
-    def _rename(self, operation: Operation, row: Row) -> RowError | None:
+    def _rename(self, operation: Operation, row: Row, key: str) -> RowError | None:
         """A member gets the person's new address; where that is a member too, the former one is archived."""
-        former = self._own(operation, row.vendor_id, row.customer_id)
+        former = self._own(operation, key, row.customer_id)
         if former is None or former["status"] in _SILENT:
             return None  # renamed before, no longer this person's, or nothing to take along
-        refused = self._patch(operation, row.vendor_id, {"email_address": row.email})
-        return self._archive(operation, row.vendor_id) if refused and refused.code == "member_exists" else refused
+        refused = self._patch(operation, key, {"email_address": row.email})
+        return self._archive(operation, key) if refused and refused.code == "member_exists" else refused
 
     def _suppress(self, rows: Sequence[Row]) -> Results:
-        """Members whose address we know in one request, those whose address changed by their hash."""
-        here, renamed = by_address(rows)
-        errors = {row.customer_id: self._patch(Operation.SUPPRESS, hash_of(row), _UNSUBSCRIBED) for row in renamed}
+        """Members whose address we know in one request, those whose address changed by each of their hashes."""
+        here = by_address(rows)
+        errors: dict[str, RowError | None] = {}
         unanswered: frozenset[str] = frozenset()
         if here:
             answer = self._batch(
                 Operation.SUPPRESS, [orjson.dumps({"email_address": email, **_UNSUBSCRIBED}) for email in here]
             )
             found = refused_of(answer["errors"], here, (*answer["new_members"], *answer["updated_members"]))
-            errors, unanswered = {**errors, **found.errors}, found.unanswered
+            errors.update(found.errors)
+            unanswered = found.unanswered
+        for row in rows:
+            for key in elsewhere(row):
+                if self._own(Operation.SUPPRESS, key, row.customer_id):
+                    refused = self._patch(Operation.SUPPRESS, key, _UNSUBSCRIBED)
+                    errors[row.customer_id] = errors.get(row.customer_id) or refused
         told = {who: error for who, error in errors.items() if error is None or error.code not in _STOPPED}
         return replace(results_of(told), unanswered=unanswered)
 
@@ -328,10 +338,11 @@ class Mailchimp:
         return refused_of(answer["errors"], by_email, (*answer["members_added"], *answer["members_removed"]))
 
     def _leave(self, segment: str, rows: Sequence[Row]) -> Results:
-        """By address, or by hash where the address changed; who is not in it has left."""
-        here, renamed = by_address(rows)
-        for row in renamed:
-            self._api.request(Operation.LEAVE, "DELETE", f"{segment}/members/{hash_of(row)}", expected=(404,))
+        """By address, or by each hash where the address changed; who is not in it has left."""
+        here = by_address(rows)
+        for row in rows:
+            for key in elsewhere(row):
+                self._api.request(Operation.LEAVE, "DELETE", f"{segment}/members/{key}", expected=(404,))
         if not here:
             return Results()
         found = self._tag(Operation.LEAVE, segment, "members_to_remove", [row for one in here.values() for row in one])
@@ -340,18 +351,22 @@ class Mailchimp:
 
     def _move(self, rows: Sequence[Row]) -> Results:
         """Members are the surviving ids' from now on, or archived where those have members of their own."""
-        members = {row.customer_id: self._own(Operation.MOVE, hash_of(row), row.customer_id) for row in rows}
-        moving = [row for row in rows if members[row.customer_id] is not None]
-        taken = self._ids_among({row.moves_to for row in moving}) if moving else set()
+        moving = [
+            (row, member)
+            for row in rows
+            for key in hashes(row)
+            if (member := self._own(Operation.MOVE, key, row.customer_id))
+        ]
+        taken = self._ids_among({row.moves_to for row, _ in moving}) if moving else set()
         errors: dict[str, RowError | None] = {}
-        for row in moving:
-            member = members[row.customer_id]
+        for row, member in moving:
             if row.moves_to not in taken:
                 changes = {"merge_fields": {ID_FIELD: row.moves_to}}
-                errors[row.customer_id] = self._patch(Operation.MOVE, member["id"], changes)
+                refused = self._patch(Operation.MOVE, member["id"], changes)
                 taken.add(row.moves_to)
-            elif member["status"] not in _SILENT:
-                errors[row.customer_id] = self._archive(Operation.MOVE, member["id"])
+            else:
+                refused = None if member["status"] in _SILENT else self._archive(Operation.MOVE, member["id"])
+            errors[row.customer_id] = errors.get(row.customer_id) or refused
         return results_of(errors)
 
     def _ids_among(self, wanted: Collection[str | None]) -> set[str | None]:
@@ -360,8 +375,9 @@ class Mailchimp:
         return {one for one in carried if one in wanted}
 
     def _delete(self, row: Row) -> RowError | None:
-        held = self._own(Operation.DELETE, hash_of(row), row.customer_id)
-        return None if held is None else self._archive(Operation.DELETE, held["id"])
+        own = [member for key in hashes(row) if (member := self._own(Operation.DELETE, key, row.customer_id))]
+        refusals = [refused for one in own if (refused := self._archive(Operation.DELETE, one["id"]))]
+        return refusals[0] if refusals else None
 
     def _erase(self, row: Row) -> RowError | None:
         """The member that we know of, and the one of the present address.
@@ -369,7 +385,7 @@ class Mailchimp:
         One that carries another customer's id is left alone, and the person reported: somebody has to look.
         """
         error = None
-        for key in sorted({row.vendor_id, hash_of_email(row.email) if row.email else None} - {None}):
+        for key in hashes(row):
             member = self._one(Operation.ERASE, key, ("id", "merge_fields"))
             if member and not is_of(member, row.customer_id):
                 error = RowError("held_by_another", "the member carries another customer's id")

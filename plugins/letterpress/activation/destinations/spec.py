@@ -79,6 +79,7 @@ class Shape:
     constants: Mapping[str, Any] = field(default_factory=dict)
     merges: bool = True
     cleared: str | None = None
+    is_written_by_subscribe: bool = False  # an opt-in carries the whole profile
     is_email_key: bool = False  # the vendor finds people by their address: it goes with every payload
     is_text_only: bool = False  # every attribute's value is a string
     list_separator: str | None = None  # lists are texts with this between; none: JSON arrays
@@ -101,7 +102,8 @@ class Row(NamedTuple):
 
     ``payload`` is the profile in the vendor's shape (upsert, subscribe). ``vendor_id`` is what the vendor calls
     the person, where an earlier answer told. ``reason`` says why somebody is suppressed, ``consent_proof`` and
-    ``consented_at`` prove an opt-in, ``moves_to`` is the surviving id.
+    ``consented_at`` prove an opt-in, ``moves_to`` is the surviving id. ``former_emails`` are other addresses under
+    which the vendor holds the person, or may do so because an answer was lost.
     """
 
     customer_id: str
@@ -112,6 +114,7 @@ class Row(NamedTuple):
     consent_proof: str | None = None
     consented_at: datetime | None = None
     moves_to: str | None = None
+    former_emails: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

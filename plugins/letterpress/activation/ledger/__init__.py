@@ -21,6 +21,7 @@ from letterpress.activation.ledger.claims import abandon, claim, examine, queue,
 from letterpress.activation.ledger.marks import note_suppressed, plan_again, replay
 from letterpress.activation.ledger.queries import (
     acknowledged,
+    all_payloads,
     certain,
     dead_letters,
     held,
@@ -84,6 +85,7 @@ __all__ = [
     "Claim",
     "abandon",
     "acknowledged",
+    "all_payloads",
     "certain",
     "claim",
     "dead_letters",

@@ -92,6 +92,19 @@ def payloads(connection: sa.Connection, destination: str, targets: Mapping[str, 
     return found
 
 
+def all_payloads(
+    connection: sa.Connection, destination: str, customer_ids: Iterable[str]
+) -> list[tuple[str, str, bytes]]:
+    """Every profile that the destination holds or may hold of these people: customer id, target, sealed."""
+    found: list[tuple[str, str, bytes]] = []
+    for chunk in stores.chunks(customer_ids):
+        query = sa.select(PAYLOADS.c.customer_id, PAYLOADS.c.target, PAYLOADS.c.sealed).where(
+            PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id.in_(chunk)
+        )
+        found += [tuple(row) for row in connection.execute(query.order_by(PAYLOADS.c.customer_id, PAYLOADS.c.target))]
+    return found
+
+
 def certain(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, str]:
     """The targets that the destination holds of these people for sure: acknowledged, and no later answer lost."""
     found: dict[str, str] = {}

@@ -14,6 +14,8 @@ from letterpress.activation.ledger.rows import (
     CONSENT,
     DEAD,
     DONE,
+    LIST,
+    MEMBER,
     MOVES_TO,
     NOTHING_PENDING,
     PROFILE,
@@ -114,17 +116,28 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     there = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
     facets = [row[0] for row in connection.execute(there)]
     theirs = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == old)
+    lists = sa.select(LEDGER.c.facet).where(theirs, LEDGER.c.facet.startswith(LIST), LEDGER.c.acknowledged.is_not(None))
+    connection.execute(  # a vendor that makes one of two profiles puts it into the lists of both
+        sa.update(LEDGER)
+        .where(
+            LEDGER.c.destination == destination,
+            LEDGER.c.customer_id == new,
+            LEDGER.c.facet.in_([row[0] for row in connection.execute(lists)]),
+        )
+        .values(acknowledged=MEMBER)
+    )
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
     connection.execute(
         sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new, **settled)
     )
     connection.execute(sa.delete(LEDGER).where(theirs))
     profiles = sa.and_(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == old)
+    known = sa.select(PAYLOADS.c.target).where(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == new)
+    targets = [row[0] for row in connection.execute(known)]
+    connection.execute(sa.update(PAYLOADS).where(profiles, PAYLOADS.c.target.not_in(targets)).values(customer_id=new))
+    connection.execute(sa.delete(PAYLOADS).where(profiles))
     if PROFILE in facets:  # the vendor made one of two profiles: what of which, only sending it again tells
-        connection.execute(sa.delete(PAYLOADS).where(profiles))
         plan_again(connection, destination, [new])
-    else:
-        connection.execute(sa.update(PAYLOADS).where(profiles).values(customer_id=new))
 
 
 def _reject(connection: sa.Connection, batch: Batch, customer_id: str, error: RowError) -> bool:

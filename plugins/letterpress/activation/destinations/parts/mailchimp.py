@@ -140,16 +140,17 @@ def results_of(errors: Mapping[str, RowError | None]) -> Results:
     return Results({customer_id: error for customer_id, error in errors.items() if error is not None})
 
 
-def by_address(rows: Iterable[Row]) -> tuple[dict[str, list[Row]], list[Row]]:
-    """Whom the vendor holds under the address that we know, by it; and whom it holds under another one."""
+def by_address(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Whom the vendor holds under the address that we know, by it."""
     here: dict[str, list[Row]] = {}
-    renamed = []
     for row in rows:
-        if row.email and row.vendor_id in (None, hash_of_email(row.email)):
-            here.setdefault(normal(row.email), []).append(row)
-        else:
-            renamed.append(row)
-    return here, renamed
+        if _is_here(row):
+            here.setdefault(normal(row.email or ""), []).append(row)
+    return here
+
+
+def _is_here(row: Row) -> bool:
+    return bool(row.email) and row.vendor_id in (None, hash_of_email(row.email or ""))
 
 
 def normal(email: str) -> str:
@@ -165,6 +166,22 @@ def hash_of_email(email: str) -> str:
 def hash_of(row: Row) -> str:
     """What the vendor knows a person by: as it said, else from the present address."""
     return row.vendor_id or hash_of_email(row.email or "")
+
+
+def hashes(row: Row) -> list[str]:
+    """Under which hashes the vendor holds a person, or may do so because an answer was lost."""
+    emails = [row.email, *row.former_emails] if row.email else row.former_emails
+    return sorted({*map(hash_of_email, emails), *([row.vendor_id] if row.vendor_id else [])})
+
+
+def former_hashes(row: Row) -> list[str]:
+    """Of these, which are not the present address's."""
+    return [one for one in hashes(row) if one != hash_of_email(row.email or "")]
+
+
+def elsewhere(row: Row) -> list[str]:
+    """Of a person's hashes those whom a request by address (:func:`by_address`) does not reach."""
+    return former_hashes(row) if _is_here(row) else hashes(row)
 
 
 def is_of(member: Mapping[str, Any], customer_id: str) -> bool:
