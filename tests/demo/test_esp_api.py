@@ -313,3 +313,13 @@ def test_the_store_is_readable_by_its_owner_alone(tmp_path):
     modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
     database.close()
     assert set(modes.values()) == {0}
+
+
+def test_two_ids_that_were_suppressed_for_one_reason_become_one(api, esp):
+    push(api, "a", person(1), person(2))
+    rows = [{"email": None, "external_id": one, "reason": "unsubscribed"} for one in ("p001", "p002")]
+    esp.app.state.suppressions.add(rows, "2011-07-01T00:00:00.000Z")
+    moves = {"moves": [{"external_id": "p001", "new_external_id": "p002"}]}
+    moved = api.post("/api/profiles/move", json=moves, headers={"Idempotency-Key": "move"})
+    assert (moved.status_code, moved.json()["results"][0]["status"]) == (200, "moved")
+    assert [one["external_id"] for one in api.get("/api/suppressions").json()["data"]] == ["p002"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from letterpress.activation import audience, ledger, stores, suppression
-from letterpress.activation.destinations import Connection, Destination, open_client
+from letterpress.activation.destinations import Connection, Destination, destinations, open_client
 from letterpress.activation.destinations.spec import Operation, SuppressionEvent
 from letterpress.activation.kept import Kept
 from letterpress.activation.seal import Seal
@@ -113,13 +113,17 @@ def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str
 
 
 def _lift(engine: sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
-    rows = list(rows)
+    rows, lifted = list(rows), 0
     with stores.writing(engine) as write:
         stopped = suppression.stopped(write, [(row[0], row[1]) for row in rows], identity_key)
-        return sum(
-            suppression.lift(
-                write, suppression.subjects(email, customer_id, identity_key), opted_in_at=granted_at, proof=proof
-            )
-            for customer_id, email, proof, granted_at in rows
-            if customer_id in stopped
-        )
+        for customer_id, email, proof, granted_at in rows:
+            if customer_id not in stopped:
+                continue
+            subjects = suppression.subjects(email, customer_id, identity_key)
+            told = suppression.told_by(write, subjects)
+            if suppression.lift(write, subjects, opted_in_at=granted_at, proof=proof):
+                lifted += 1
+                # A destination that told of an address alone still suppresses it: what is lifted here, is not there.
+                for source in told.keys() & destinations(include_disabled=True).keys():
+                    ledger.note_suppressed(write, source, {customer_id: told[source]})
+    return lifted

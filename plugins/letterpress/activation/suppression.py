@@ -159,6 +159,11 @@ def last_change(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.coalesce(sa.func.max(SUPPRESSIONS.c.change), 0))) or 0
 
 
+def told_by(connection: sa.Connection, hashes: Iterable[str]) -> dict[str, str]:
+    """Who told of the suppressions in force among these hashes, each with its reason."""
+    return {row["source"]: row["reason"] for row in _rows(connection, hashes).values() if row["lifted_at"] is None}
+
+
 def since(connection: sa.Connection, change: int) -> dict[str, str]:
     """The hashes that were suppressed after a write and still are, each with its reason."""
     query = sa.select(SUPPRESSIONS.c.subject_hash, SUPPRESSIONS.c.reason).where(

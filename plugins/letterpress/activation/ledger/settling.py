@@ -112,7 +112,10 @@ def _settle_people(
 
 
 def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> None:
-    """The former id's facets become the surviving one's, where that has none of its own."""
+    """The former id's facets become the surviving one's, where that has none of its own.
+
+    A profile that was never acknowledged may be there all the same: it stays open, under its new id.
+    """
     there = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
     facets = [row[0] for row in connection.execute(there)]
     theirs = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == old)
@@ -127,9 +130,9 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
         .values(acknowledged=MEMBER)
     )
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
-    connection.execute(
-        sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new, **settled)
-    )
+    is_profile = sa.and_(theirs, LEDGER.c.facet == PROFILE, LEDGER.c.acknowledged.is_not(None))
+    connection.execute(sa.update(LEDGER).where(is_profile).values(**settled))
+    connection.execute(sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new))
     connection.execute(sa.delete(LEDGER).where(theirs))
     profiles = sa.and_(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == old)
     known = sa.select(PAYLOADS.c.target).where(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == new)

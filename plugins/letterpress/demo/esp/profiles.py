@@ -87,7 +87,10 @@ class Profiles:
                     connection.execute(
                         "update profiles set external_id = ?, updated_at = ? where external_id = ?", (new, now, old)
                     )
-                connection.execute("update suppressions set external_id = ? where external_id = ?", (new, old))
+                # Both may have been suppressed for one reason: once is enough.
+                connection.execute(
+                    "update or replace suppressions set external_id = ? where external_id = ?", (new, old)
+                )
                 results.append({"external_id": old, "status": "moved", "error": None})
             return results
 
