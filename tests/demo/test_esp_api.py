@@ -316,7 +316,6 @@ def test_the_store_is_readable_by_its_owner_alone(tmp_path):
 
 
 def test_two_ids_that_were_suppressed_for_one_reason_become_one(api, esp):
-    push(api, "a", person(1), person(2))
     rows = [{"email": None, "external_id": one, "reason": "unsubscribed"} for one in ("p001", "p002")]
     esp.app.state.suppressions.add(rows, "2011-07-01T00:00:00.000Z")
     moves = {"moves": [{"external_id": "p001", "new_external_id": "p002"}]}
