@@ -8,6 +8,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
+# Half of a test's time it waits, for a server or a file: twice as many workers as the smallest machine has cores.
+WORKERS ?= 4
 
 .PHONY: help setup run down ui shop webhooks shop-history next-day report explain share rebuild sync drift replay publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml
 
@@ -77,10 +79,10 @@ model-rollback: ## Let the version serve that served before: MODEL=customer_clus
 	@$(LETTERPRESS) model-rollback $(or $(MODEL),$(error MODEL: expected a model of ml/models.yml))
 
 test: setup ## Pass the everyday tests
-	@$(PYTHON) -m pytest -q -n 2 --dist loadscope
+	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadscope
 
 test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through a real Airflow
-	@$(PYTHON) -m pytest -q -m slow -n 2 --dist loadscope
+	@$(PYTHON) -m pytest -q -m slow -n $(WORKERS) --dist loadscope
 
 lint: setup ## Ruff, SQLFluff, and the rules of the segments
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PYTHON) -m letterpress.warehouse.segments && .venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests/*.sql

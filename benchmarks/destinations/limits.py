@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ REACH = 1.1
 JOB_ROWS, JOB_SECONDS = 50, 1.0
 
 
-def measure(folder: Path, erasures: int, jobs: int) -> list[dict[str, Any]]:
-    """Erasures, then imports, each at a stand-in of its own."""
+def measure(folder: Path, erasures: int, jobs: Sequence[int]) -> list[dict[str, Any]]:
+    """Erasures, then imports of so many jobs each, every time at a stand-in of its own."""
     logging.disable(logging.CRITICAL)
-    return [*_erase(folder / "erasures", erasures), *_import(folder / "imports", jobs)]
+    imports = [one for number in jobs for one in _import(folder / f"imports-{number}", number)]
+    return [*_erase(folder / "erasures", erasures), *imports]
 
 
 def _erase(folder: Path, people: int) -> list[dict[str, Any]]:
