@@ -116,6 +116,7 @@ def _lift(engine: sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
     rows, lifted = list(rows), 0
     with stores.writing(engine) as write:
         stopped = suppression.stopped(write, [(row[0], row[1]) for row in rows], identity_key)
+        telling = set(destinations(include_disabled=True)) if stopped else set()
         for customer_id, email, proof, granted_at in rows:
             if customer_id not in stopped:
                 continue
@@ -124,6 +125,6 @@ def _lift(engine: sa.Engine, rows: Iterable[tuple], identity_key: bytes) -> int:
             if suppression.lift(write, subjects, opted_in_at=granted_at, proof=proof):
                 lifted += 1
                 # A destination that told of an address alone still suppresses it: what is lifted here, is not there.
-                for source in told.keys() & destinations(include_disabled=True).keys():
+                for source in told.keys() & telling:
                     ledger.note_suppressed(write, source, {customer_id: told[source]})
     return lifted
