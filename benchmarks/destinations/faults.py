@@ -3,7 +3,7 @@
 The storm is the tests' (``tests/activation/vendors/fault_storm.py``): people to whom things happen, synced through
 answers that are refused, lost or late, rows that are refused, and kills; then one calm run, and everything at the
 stand-in is compared with what is to be there. The destinations share the faults evenly, but a drop of files has only
-kills, and gets a twentieth.
+kills, which take longest, and gets a hundredth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.destinations.common import row
 from letterpress.settings import REPOSITORY
 
 STORM = 50  # faults of one task
-FILES = 20  # of so many faults the drop of files gets one
+FILES = 100  # of so many faults the drop of files gets one
 TESTS = [str(REPOSITORY / "tests" / "activation"), str(REPOSITORY / "tests" / "activation" / "vendors")]
 KINDS = {
     "lost": "lost: people whom a destination does not hold as the warehouse has them",
