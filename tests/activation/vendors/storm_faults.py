@@ -128,12 +128,12 @@ def apply_until_killed(given: dict[str, Any], random: Random, answers: Answers |
     else:
         process.join(random.uniform(0.05, 0.6))
         process.kill()
-    process.join(120)
+    process.join(600)
     if answers is not None:
         answers.at_request = None
     if process.is_alive():
         process.kill()
-        raise RuntimeError("a run in its own process: expected it to end within 120 s, found it still at work")
+        raise RuntimeError("a run in its own process: expected it to end within 600 s, found it still at work")
     return process.exitcode == -signal.SIGKILL
 
 
