@@ -195,6 +195,7 @@ def test_the_recipes_keep_the_linter_quiet(followed):
         assert found.returncode == 0, found.stdout + found.stderr
 
 
+@pytest.mark.slow
 def test_a_destination_is_a_small_module_and_a_block_and_does_what_every_destination_has_to(followed):
     by_path = {step.path: step.content for step in steps(recipes()["a destination"])}
     product = [path for path in by_path if not path.startswith(("tests/", "docs/", "plugins/letterpress/demo/"))]
@@ -204,7 +205,7 @@ def test_a_destination_is_a_small_module_and_a_block_and_does_what_every_destina
     every, rules = f"{folder}/vendors/test_every_destination.py", f"{folder}/test_destination_modules.py"
     tests = [f"{folder}/vendors/test_postino.py", every, rules]
     wanted = "postino or test_destination_modules"
-    found = followed.run("pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-k", wanted, *tests)
+    found = followed.run("pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-m", "", "-k", wanted, *tests)
     assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
     passed = re.search(r"(\d+) passed", found.stdout)
     assert passed is not None

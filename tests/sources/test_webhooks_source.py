@@ -177,16 +177,20 @@ def test_killed_at_any_moment_an_ingest_that_lands_and_forgets_lands_every_event
     chance = random.Random(11)
     later = (NOW + timedelta(days=9)).isoformat()
     script = textwrap.dedent(INGEST).format(path=sys.path, landing=line.landing, url=told.url, later=later)
+    undisturbed = 0.0  # seconds that a load takes here: the first round ends with one
     for round_ in range(5):
         told.tell(3, now=NOW + timedelta(minutes=round_))
         ingest = subprocess.Popen(
             [sys.executable, "-c", script], cwd=Path(__file__).parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert ingest.stdout.readline() == b"ready\n"
-        until = time.monotonic() + 1.0 + chance.random()
-        while time.monotonic() < until:
+        began, share = time.monotonic(), chance.uniform(1.0, 2.0)
+        while not undisturbed or time.monotonic() < began + max(share * undisturbed, 1.0):
             told.tell(2, now=NOW + timedelta(minutes=round_))
             time.sleep(0.05)
+            assert time.monotonic() < began + 60.0, "expected a load within a minute, found none"
+            if not undisturbed and landing.manifests(line.landing):
+                undisturbed = time.monotonic() - began
         ingest.send_signal(signal.SIGKILL)
         ingest.wait(10)
         ingest.stdout.close()

@@ -149,6 +149,7 @@ def test_a_kind_that_nobody_knows_is_quarantined_by_name_and_counted(shop):
     ]
 
 
+@pytest.mark.slow
 def test_what_an_esp_tells_late_is_added_as_if_it_had_been_there(tmp_path):
     """Two ESPs whose loads come in turns: what a full build of all of them gives, however the loads were cut."""
     marts = ("fct_email_messages", "dim_suppressions", "fct_consent_changes")

@@ -62,6 +62,7 @@ def build_step_by_step(landing: Landing, seed: int, steps: int) -> None:
     landing.database = step_by_step
 
 
+@pytest.mark.slow
 def test_three_increments_equal_a_full_build(tmp_path):
     landing = Landing(tmp_path)
     build_step_by_step(landing, seed=1, steps=3)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from activation_line import KEY, Person, person
-from vendor_line import VendorLine, vendor_line
+from vendor_line import VendorLine, of_vendors, vendor_line
 
 from letterpress.activation import drift, ledger, stores
 from letterpress.activation.destinations import pace
@@ -20,7 +20,7 @@ PEOPLE = [person(number, favourite_category=None) for number in range(1, 5)]
 ONE = PEOPLE[0]
 
 
-@pytest.fixture(params=VENDORS)
+@pytest.fixture(params=of_vendors(*VENDORS))
 def line(request: pytest.FixtureRequest, tmp_path: Path, clock) -> Iterator[VendorLine]:
     with vendor_line(request.param, tmp_path, clock) as served:
         yield served
@@ -127,7 +127,9 @@ def test_where_an_empty_value_is_skipped_the_destinations_own_is_no_drift(line, 
     assert line.value(ONE, "favourite_category") == "Kitchen"
 
 
-@pytest.mark.parametrize("line", [one for one in VENDORS if one != "klaviyo"], indirect=True)  # deletes nobody
+@pytest.mark.parametrize(
+    "line", of_vendors(*(one for one in VENDORS if one != "klaviyo")), indirect=True
+)  # deletes nobody
 def test_a_profile_that_was_deleted_there_is_made_again(line, clock):
     line.sync(*PEOPLE)
     behind_our_back(line, Operation.DELETE, ONE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from activation_line import person
 from storm_vendors import everyone
-from vendor_line import VENDORS, VendorLine, vendor_line
+from vendor_line import VENDORS, VendorLine, of_vendors, vendor_line
 
 from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.destinations import destinations
@@ -18,10 +18,10 @@ def every_one(but: Collection[str] = (), having: Operation | None = None) -> pyt
     """For a test that says nothing of some destinations."""
     blocks = destinations(include_disabled=True)
     chosen = [one for one in VENDORS if one not in but and (having is None or having in blocks[one].endpoints)]
-    return pytest.mark.parametrize("every", chosen, indirect=True)
+    return pytest.mark.parametrize("every", of_vendors(*chosen), indirect=True)
 
 
-@pytest.fixture(params=VENDORS)
+@pytest.fixture(params=of_vendors(*VENDORS))
 def every(request: pytest.FixtureRequest, tmp_path: Path, clock) -> Iterator[VendorLine]:
     document = request.getfixturevalue("specifications") if request.param in ("klaviyo", "mailchimp", "braze") else None
     with vendor_line(request.param, tmp_path, clock, document) as line:

@@ -17,8 +17,16 @@ from letterpress.demo.esp import running as running_esp
 from letterpress.demo.vendors import running
 
 VENDORS = tuple(destinations(include_disabled=True))  # whoever has a block has to pass
+_EVERYDAY = destinations()
 SEGMENT = "champions"
 DOCUMENTS = {"klaviyo", "mailchimp", "braze"}  # those with a specification beside the checkout
+
+
+def of_vendors(*names: str) -> list[Any]:
+    """Parameters of a test: who is switched on takes part every day, the others in the slow proofs."""
+    import pytest
+
+    return [pytest.param(name, marks=() if name in _EVERYDAY else pytest.mark.slow) for name in names]
 
 
 @dataclass
