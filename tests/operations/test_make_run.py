@@ -14,6 +14,8 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
+DESTINATIONS = ("local_esp", "klaviyo")
+
 
 def free_ports(count: int) -> list[int]:
     probes = [socket.socket() for _ in range(count)]
@@ -28,7 +30,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def user(tmp_path_factory, repository):
     """A user's shell, in which LETTERPRESS_* are set and `make` commands are given."""
-    airflow, shop, esp, smtp, logs, triggers = free_ports(6)
+    airflow, shop, esp, smtp, klaviyo, logs, triggers = free_ports(7)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LETTERPRESS"))}
     env |= {
         "LETTERPRESS_HOME": str(tmp_path_factory.mktemp("home")),
@@ -36,6 +38,7 @@ def user(tmp_path_factory, repository):
         "LETTERPRESS_SHOP_PORT": str(shop),
         "LETTERPRESS_ESP_PORT": str(esp),
         "LETTERPRESS_SMTP_PORT": str(smtp),
+        "LETTERPRESS_KLAVIYO_PORT": str(klaviyo),
         "LETTERPRESS_SHOP_CUSTOMERS": "300",
         "LETTERPRESS_SHOP_DAYS": "200",
         # Airflow's own ports for logs: another Airflow may be up on this machine.
@@ -78,6 +81,13 @@ def figure(report: str, label: str) -> int:
     return int(found[1].replace(",", ""))
 
 
+def synced_to(report: str, destination: str) -> str:
+    """The report's part on the sync to one destination."""
+    _, _, rest = report.partition(f"Sync to {destination}\n")
+    assert rest, f"'Sync to {destination}' is not in the report:\n{report}"
+    return rest.split("\n\n")[0]
+
+
 def messages(user) -> int:
     """Accepted mails, counted in the ESP's own store."""
     import sqlite3
@@ -99,15 +109,16 @@ def test_the_first_run_lands_builds_scores_syncs_and_reports(first, user):
         "Warehouse",
         "Customers: ",
         "Models",
-        "Sync to local_esp",
         "Campaigns",
         "Time: ",
     ):
         assert heading in first
     assert "customer_clusters" in first
     assert "customer_lifetime_value" in first
-    assert figure(first, "synced: create") == figure(first, "held by the ESP now") > 50
-    assert figure(first, "refused: no_consent") > 0
+    for destination in DESTINATIONS:
+        synced = synced_to(first, destination)
+        assert figure(synced, "synced: create") == figure(synced, "held by the ESP now") > 50
+        assert figure(synced, "refused: no_consent") > 0
     assert messages(user) > 0
     assert (user.home / "docs" / "data" / "site" / "index.html").exists()
     assert (user.home / "docs" / "dbt" / "index.html").exists()
@@ -121,7 +132,8 @@ def test_the_line_went_through_airflow_and_every_run_succeeded(first, user):
             connection.execute("select dag_id, group_concat(distinct state) from dag_run group by 1").fetchall()
         )
         kinds = {kind for (kind,) in connection.execute("select distinct run_type from dag_run")}
-    assert {"ingest_web", "warehouse_features", "models_score", "warehouse_activation", "sync_local_esp"} <= set(states)
+    assert {"ingest_web", "warehouse_features", "models_score", "warehouse_activation"} <= set(states)
+    assert {f"sync_{destination}" for destination in DESTINATIONS} <= set(states)
     assert {dag_id: found for dag_id, found in states.items() if "failed" in found} == {}
     assert all("success" in found for found in states.values()), "a scheduled run may be under way beside"
     assert "asset_triggered" in kinds
@@ -133,7 +145,9 @@ def test_a_second_run_lands_sends_and_publishes_nothing_new(first, second, user)
     for row in re.findall(r"^(?:crm|catalogue|shop|web|email|local_esp) .*$", second, re.MULTILINE):
         assert row.split()[2] == "0", row
     assert "synced: " not in second
-    assert figure(second, "unchanged") == figure(first, "synced: create")
+    for destination in DESTINATIONS:
+        created = figure(synced_to(first, destination), "synced: create")
+        assert figure(synced_to(second, destination), "unchanged") == created
     assert figure(second, "champions_thank_you") == 0
 
 
@@ -147,8 +161,10 @@ def test_after_one_simulated_day_only_what_changed_moves(second, user):
     events = int(re.search(r"^web +events +([\d,]+) +([\d,]+)", third, re.MULTILINE)[1].replace(",", ""))
     everything = int(re.search(r"^web +events +([\d,]+) +([\d,]+)", third, re.MULTILINE)[2].replace(",", ""))
     assert 0 < events < everything / 20
-    moved = sum(int(count) for count in re.findall(r"^synced: \w+\s+(\d+)", third, re.MULTILINE))
-    assert 0 < moved < figure(third, "held by the ESP now") / 2
+    for destination in DESTINATIONS:
+        synced = synced_to(third, destination)
+        moved = sum(int(count) for count in re.findall(r"^synced: (?:create|update)\s+(\d+)", synced, re.MULTILINE))
+        assert 0 < moved < figure(synced, "held by the ESP now") / 2
     assert messages(user) - mails == figure(third, "champions_thank_you")
 
 
@@ -158,7 +174,7 @@ def test_the_ui_asks_for_a_login_and_down_stops_exactly_what_was_started(second,
     records = [json.loads(path.read_text()) for path in (user.home / "run").glob("*.json")]
     family = [psutil.Process(record["pid"]) for record in records]
     family += [child for process in family for child in process.children(recursive=True)]
-    assert len(records) == 3
+    assert len(records) == 4  # Airflow, the shop, the ESP and Klaviyo's stand-in
     user("down")
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
