@@ -5,7 +5,8 @@ import hmac
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
+from functools import partial
+from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -124,16 +125,22 @@ class Planned:
         wanted = "planned.customer_id, planned.action, planned.base_revision, planned.target, people.email"
         if operation is not Operation.UPSERT:  # the most by far, for which these are not needed
             wanted += ", planned.reason, planned.moves_to, people.consent_proof, people.consented_at"
-        found = self._duck.execute(
-            f"""
+        query = f"""
             select case when action <> 'clear' then encode({profile}) end, {wanted}
             from planned
             left join {audience.relation(self._destination)} as people on people.customer_id = planned.customer_id
-            where planned.action in ({actions}) and planned.facet = ?
+            where planned.action in ({actions}) and planned.facet = $facet
             order by planned.customer_id
-            """,
-            [facet],
-        )
+        """
+        given = {"facet": facet}
+        if operation is Operation.UPSERT:  # a column at once is half of the work of a row at once
+            make = partial(tuple.__new__, Item)
+            for rows in self._duck.sql(query, params=given).to_arrow_reader(FETCHED):
+                columns = [column.to_numpy(zero_copy_only=False).tolist() for column in rows.columns]
+                missing = [repeat(None)] * (len(Item._fields) - len(columns))
+                yield from map(make, zip(*columns, *missing, strict=False))
+            return
+        found = self._duck.execute(query, given)
         while rows := found.fetchmany(FETCHED):
             yield from starmap(Item, rows)
 
