@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON := .venv/bin/python
 LETTERPRESS := $(PYTHON) -m letterpress.operations
 DESTINATION ?= local_esp
-# A third of a test's time it waits, for a server or a file: one worker more than the smallest machine has cores.
+# Many tests wait for a server or a file: one worker more than the smallest machine has cores.
 WORKERS ?= 3
 
 .PHONY: help setup run down ui shop webhooks shop-history next-day report explain share rebuild sync drift replay publish-list publish-rollback model-rollback test test-slow lint format bench bench-ml

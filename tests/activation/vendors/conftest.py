@@ -1,10 +1,12 @@
 """Fixtures of the vendors' tests: a clock that nobody waits for, and the vendors' specifications."""
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from vendor_clock import Clock
+from vendor_line import VendorLine, vendor_line
 
 from letterpress.activation.destinations import pace
 
@@ -37,3 +39,17 @@ def specifications(repository: Path) -> Path:
 def held_to(request: pytest.FixtureRequest) -> Path | None:
     """``specifications=`` of a stand-in: its own checks have to do without, and its answers have to fit."""
     return None if request.param == "alone" else request.getfixturevalue("specifications")
+
+
+@pytest.fixture
+def vendor(tmp_path: Path, clock) -> Iterator[Callable[[str], VendorLine]]:
+    """Serves one vendor."""
+    served = []
+
+    def serve(name: str) -> VendorLine:
+        served.append(vendor_line(name, tmp_path, clock))
+        return served[-1].__enter__()
+
+    yield serve
+    for one in served:
+        one.__exit__(None, None, None)

@@ -1,6 +1,6 @@
 """What differs between a destination and the ledger is found, named without a value, and written again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,6 @@ ONE = PEOPLE[0]
 def line(request: pytest.FixtureRequest, tmp_path: Path, clock) -> Iterator[VendorLine]:
     with vendor_line(request.param, tmp_path, clock) as served:
         yield served
-
-
-@pytest.fixture
-def vendor(tmp_path: Path, clock) -> Iterator[Callable[[str], VendorLine]]:
-    """Serves one vendor."""
-    served = []
-
-    def serve(name: str) -> VendorLine:
-        served.append(vendor_line(name, tmp_path, clock))
-        return served[-1].__enter__()
-
-    yield serve
-    for one in served:
-        one.__exit__(None, None, None)
 
 
 def held_payload(line: VendorLine, one: Person) -> dict[str, Any]:

@@ -1,32 +1,16 @@
 """Whom a lost answer, or an address told without a name, leaves where the ledger alone would not look."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from activation_line import person
 from storm_vendors import everyone
-from vendor_line import VendorLine, vendor_line
+from vendor_line import VendorLine
 
 from letterpress.activation.destinations.spec import DestinationError
 from letterpress.demo.esp import Fault
 
 WEEK = 7 * 24 * 3600.0
-
-
-@pytest.fixture
-def vendor(tmp_path: Path, clock) -> Iterator[Callable[[str], VendorLine]]:
-    """Serves one vendor."""
-    served = []
-
-    def serve(name: str) -> VendorLine:
-        served.append(vendor_line(name, tmp_path, clock))
-        return served[-1].__enter__()
-
-    yield serve
-    for one in served:
-        one.__exit__(None, None, None)
 
 
 def losing(line: VendorLine, path: str) -> None:
