@@ -48,7 +48,7 @@ def decisions(where: Destination, version: str, stores_url: str, people: list[Th
         values = {
             customer_id: {SAME: same, PROOF: proof}
             for customer_id, same, proof in duck.execute(f"""
-                select customer_id, left(keyed(payload), {decide.HASH_LENGTH}),
+                select customer_id, target(payload),
                        'granted:' || left(keyed('proof:' || consent_proof), 16)
                 from {audience.relation(where)}
             """).fetchall()
@@ -61,7 +61,9 @@ def decisions(where: Destination, version: str, stores_url: str, people: list[Th
         decide.decide(duck, where)
         found: dict[str, dict[str, Decision]] = {}
         for customer_id, facet, *rest in duck.execute(
-            "select customer_id, facet, action, reason, moves_to, base_revision from decided"
+            "select customer_id, facet, action, reason, moves_to, base_revision from decided union all "
+            "select customer_id, 'profile', profile_action, null, null, base_revision from judged "
+            "where profile_action = 'unchanged'"
         ).fetchall():
             assert facet not in found.setdefault(customer_id, {}), "one decision a facet"
             found[customer_id][facet] = Decision(*rest)

@@ -236,11 +236,11 @@ def test_equal_rows_have_equal_hashes_and_any_change_another(things):
             {"day": date(2011, 1, 2)}, {"instant": AT + timedelta(seconds=1)}, *({column: None} for column in whole),
         )
     ]  # fmt: skip
-    hashes = [things.payloads(where, [{**row, **same}], "keyed(payload)")[0] for row in (whole, dict(whole), *others)]
+    hashes = [things.payloads(where, [{**row, **same}], "target(payload)")[0] for row in (whole, dict(whole), *others)]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == len(others) + 1
     in_utc = {**whole, "instant": AT.astimezone(UTC)}
-    assert things.payloads(where, [{**in_utc, **same}], "keyed(payload)")[0] == hashes[0]
+    assert things.payloads(where, [{**in_utc, **same}], "target(payload)")[0] == hashes[0]
 
 
 def test_a_change_below_the_decimals_and_below_a_second_is_no_change(things):

@@ -111,7 +111,7 @@ def test_a_vendor_that_merges_gets_what_changed_and_nothing_else(vendor):
     name = where.attributes["country_code"].attribute
     assert sent_leaves(where, sent) == {where.shape.path_of(name): "FR"}
     assert leaves(orjson.loads(then)) == leaves(orjson.loads(after))
-    assert payloads.differing(where, before, after) == [name]
+    assert list(payloads.differing(where, [(before, after)])) == [[name]]
 
 
 @pytest.mark.parametrize("vendor", REPLACING)
@@ -214,7 +214,7 @@ def test_one_and_true_are_different_values(vendor):
     where = mapped(vendor, {"is_uplift_target": "clear"})
     before, after = profile(where, {"is_uplift_target": 1}), profile(where, {"is_uplift_target": True})
     name = where.attributes["is_uplift_target"].attribute
-    assert payloads.differing(where, before, after) == [name]
+    assert list(payloads.differing(where, [(before, after)])) == [[name]]
     sent, _ = payloads.update(where, after, before)
     assert payloads.values(where, sent)[name] is True
 

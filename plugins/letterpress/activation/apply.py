@@ -10,13 +10,12 @@ A kill anywhere, and a second run (of this plan or of a new one), ends in the sa
 again, which has its effect once, and a queued request's result is read.
 """
 
-import gc
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -118,7 +117,7 @@ def advance(
             guard.audit(plan, destination, version_dir, identity_key, validate)
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_fewer_collections())
+        stack.enter_context(stores.fewer_collections())
         engine = stack.enter_context(stores.opened(stores_url))
         with stores.reading(engine) as read:
             is_idle = not plan.changes and not ledger.queued(read, destination.name)
@@ -153,17 +152,6 @@ def advance(
         )
     _keep(plan, result)
     return result
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """Rows by the ten thousand hold no cycles: looking for some at every 700th takes a third of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def settle_queued(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 BATCH_ROWS = 50_000
+TARGET_LENGTH = 32  # hex digits: 128 bits
 
 
 class AudienceError(Exception):
@@ -29,6 +30,9 @@ class AudienceError(Exception):
 @contextmanager
 def opened(version_dir: str, identity_key: bytes, *, memory_limit: str = "1GB") -> Iterator["DuckDBPyConnection"]:
     """A published version's marts, attached read-only as ``published``, with ``keyed(text)`` for HMAC-SHA256.
+
+    ``target(payload)`` is what the ledger tells a profile by: keyed, so that nobody finds out a profile by trying. The
+    MD5 within only tells whether it has changed, in less time than a second SHA-256 of a kilobyte takes.
 
     The key is a variable of this connection: it stands in no SQL text. Raises :class:`AudienceError` where
     there is no such version.
@@ -51,6 +55,7 @@ def opened(version_dir: str, identity_key: bytes, *, memory_limit: str = "1GB") 
                 "create temp macro keyed(message) as sha256(getvariable('hmac_outer') || "
                 "unhex(sha256(getvariable('hmac_inner') || encode(message))))"
             )
+            connection.execute(f"create temp macro target(payload) as left(keyed(md5(payload)), {TARGET_LENGTH})")
             yield connection
         finally:
             connection.close()
@@ -93,6 +98,7 @@ def relation(destination: Destination) -> str:
     payload, the whole profile as JSON in the vendor's shape. The payload is only worked out for the rows that a
     query asks it of.
     """
+    values, payload = _payload(destination)
     return f"""(
         select
             customer_id,
@@ -102,8 +108,8 @@ def relation(destination: Destination) -> str:
             consent_proof,
             consent_changed_at as consented_at,
             coalesce(segments, '') as segments,
-            {_payload(destination)} as payload
-        from published.{destination.audience}
+            {payload} as payload
+        from (select *, {values} from published.{destination.audience})
     )"""
 
 
@@ -113,36 +119,59 @@ def columns(destination: Destination) -> str:
     return ", ".join(["customer_id as external_id", "email", "is_eligible", *pairs])
 
 
-def _payload(destination: Destination) -> str:
-    """SQL that makes the JSON of a profile: an object's members are concatenated, and null ones fall out."""
+def _payload(destination: Destination) -> tuple[str, str]:
+    """SQL of a profile's values as JSON texts under names of their own, and of the JSON made of these.
+
+    One flat concatenation, in which null values fall out with their keys, takes half the time of nested ones.
+    """
     shape = destination.shape
     tree: dict[str, Any] = {}
-    _put(tree, tuple(shape.external_id.split(".")), "to_json(customer_id)::varchar")
-    _put(tree, tuple(shape.email.split(".")), "to_json(email)::varchar")
+    _put(tree, shape.external_id, "to_json(customer_id)::varchar")
+    _put(tree, shape.email, "to_json(email)::varchar")
     for path, value in shape.constants.items():
-        _put(tree, tuple(path.split(".")), _text(json.dumps(value)))
+        _put(tree, path, _text(json.dumps(value)))
     if shape.attributes:
-        _put(tree, tuple(shape.attributes.split(".")), {})
+        _put(tree, shape.attributes, {})
     for column, mapped in destination.attributes.items():
         value = _json_value(destination, column)
         if mapped.nulls == "write":
             value = f"coalesce({value}, {_text(json.dumps(shape.cleared))})"
         _put(tree, shape.path_of(mapped.attribute), value)
-    return _object(tree)
+    values: list[str] = []
+    payload = f"concat({', '.join(_object(tree, values))})"
+    return ", ".join(f"{value} as {_name(place)}" for place, value in enumerate(values)), payload
 
 
-def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
+def _put(tree: dict[str, Any], path: str | tuple[str, ...], value: Any) -> None:
+    *above, last = path.split(".") if isinstance(path, str) else path
+    for key in above:
         tree = tree.setdefault(key, {})
-    tree.setdefault(path[-1], value)
+    tree.setdefault(last, value)
 
 
-def _object(tree: dict[str, Any]) -> str:
-    members = [
-        f"{_text(json.dumps(key) + ':')} || {_object(value) if isinstance(value, dict) else value}"
-        for key, value in tree.items()
-    ]
-    return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'" if members else "'{}'"
+def _object(tree: dict[str, Any], values: list[str]) -> Iterator[str]:
+    """The texts that make an object when they are concatenated; its values go to ``values``."""
+    yield "'{'"
+    is_first = "true"  # SQL: whether nothing stands before a member
+    for key, value in tree.items():
+        label = json.dumps(key) + ":"
+        first, later = _text(label), _text(f",{label}")
+        marked = f"case when {is_first} then {first} else {later} end"
+        if isinstance(value, dict):
+            yield marked
+            yield from _object(value, values)
+            is_first = "false"
+        else:
+            name = _name(len(values))
+            values.append(value)
+            yield f"case when {name} is not null then {marked} end"
+            yield name
+            is_first = f"{is_first} and {name} is null"
+    yield "'}'"
+
+
+def _name(place: int) -> str:
+    return f'"value {place}"'
 
 
 def _json_value(destination: Destination, column: str) -> str:

@@ -1,10 +1,13 @@
 """Deciding, person by person and facet by facet, what a destination lacks: the heart of the plan, inside DuckDB.
 
 ``load`` brings ledger and live suppression beside the audience; ``decide`` leaves two tables: ``judged`` with one row
-a person of either side, and ``decided`` with one row a facet that is wanted or held, and its action.
+a person of either side, and ``decided`` with one row a facet that is wanted or held, and its action. Profiles that
+stay as they are, nearly all of them, are in the former alone.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -13,27 +16,32 @@ from letterpress.activation.destinations import Destination
 from letterpress.activation.destinations.spec import Operation
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 # Why the warehouse refuses somebody -> what the destination is told about a person whom it holds.
 TOLD = """case
     when reason in ('unsubscribed', 'bounced', 'complained', 'erased') then reason else 'consent_withdrawn' end"""
 ADDRESSLESS = "('no_email', 'invalid_email')"
-HASH_LENGTH = 32  # hex digits of a profile's hash: 128 bits differ when the profile does
 PLAIN = "regexp_full_match(email, '[!-~]+')"
 
 
 def load(duck: "DuckDBPyConnection", connection: sa.Connection, destination: Destination, identity_key: bytes) -> None:
-    """The ledger's facets, the identities that moved, and whom live suppression stops, as tables."""
-    facets = [ledger.PROFILE, ledger.CONSENT, *(f"{ledger.LIST}{key}" for key in destination.lists)]
-    duck.execute("create temp table held (facet varchar, customer_id varchar, acknowledged varchar, revision bigint)")
-    duck.execute(
-        "create temp table unsettled (facet varchar, customer_id varchar, state varchar, operation varchar,"
-        " pending varchar, is_queued boolean)"
-    )
-    for facet in facets:
-        _insert(duck, "held", facet, connection, ledger.held(destination.name, facet))
-        _insert(duck, "unsettled", facet, connection, ledger.unsettled(destination.name, facet))
+    """The audience with the hashes of its payloads, the ledger's facets, identities that moved, and who is stopped."""
+    with ThreadPoolExecutor(1) as pool:  # Python reads the ledger while DuckDB makes payloads
+        reading = pool.submit(_read, connection, destination)
+        duck.execute(f"""
+            create temp table people as
+            select customer_id, is_eligible, refusal_reason, consent_proof,
+                   case when is_eligible then target(payload) end as target
+            from {audience.relation(destination)}
+        """)
+        tables = reading.result()
+    for name, found in tables.items():
+        duck.register("given", found)
+        duck.execute(f"create temp table {name} as from given")
+        duck.unregister("given")
+    _load_members(duck, destination)
     _load_stopped(duck, connection, destination, identity_key)
     _load_moves(duck)
 
@@ -49,7 +57,7 @@ def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
         union all
         select customer_id, '{ledger.PROFILE}', profile_action, told_reason,
                base_revision, target, moves_to
-        from judged where profile_action is not null
+        from judged where profile_action <> 'unchanged'
     """)
     for key in destination.lists:
         duck.execute(f"insert into decided {_list_decisions(key)}")
@@ -76,10 +84,8 @@ def _judged(destination: Destination) -> str:
                 people.is_eligible and stopped.reason is null as is_eligible,
                 coalesce(stopped.reason, people.refusal_reason) as reason,
                 people.consent_proof,
-                case
-                    when people.is_eligible and stopped.reason is null then left(keyed(people.payload), {HASH_LENGTH})
-                end as wanted
-            from {audience.relation(destination)} as people
+                case when stopped.reason is null then people.target end as wanted
+            from people
             left join stopped on stopped.customer_id = people.customer_id
         ),
         profiles as (
@@ -128,6 +134,8 @@ def _judged(destination: Destination) -> str:
                             false) as may_be_suppressed,
                 case
                     when {"true" if destination.subscribes else "consents.customer_id is not null"}
+                        and (consents.consent_state is not null
+                             or consents.consent_held is null or consents.consent_held not like '{ledger.GRANTED}%')
                         then '{ledger.GRANTED}:' || left(keyed('proof:' || wanted.consent_proof), 16)
                 end as granted,
                 moved.new_id as merged_into
@@ -172,7 +180,8 @@ def _judged(destination: Destination) -> str:
             from erasing
         )
         select
-            * exclude (base_revision),
+            customer_id, is_in_audience, is_eligible, is_held, may_be_suppressed, reason, acknowledged,
+            consent_action, consent_revision,
             base_revision + case when held_id <> customer_id then 1 else 0 end as base_revision,  -- the move counts
             case when is_erased then 'erased' when consent_action = 'suppress' then told end as told_reason,
             case when consent_action = 'suppress' then told else granted end as consent_target,
@@ -302,15 +311,8 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
     """)
 
 
-def _load_stopped(
-    duck: "DuckDBPyConnection", connection: sa.Connection, destination: Destination, identity_key: bytes
-) -> None:
-    """Whom live suppression stops, of those whom the warehouse would let through; and who is erased, of all held.
-
-    Also ``members``: who is in the segments that have a list.
-    """
-    duck.execute("create temp table stopped (customer_id varchar, reason varchar)")
-    duck.execute("create temp table erased (customer_id varchar)")
+def _load_members(duck: "DuckDBPyConnection", destination: Destination) -> None:
+    """Who is in the segments that have a list."""
     duck.execute("create temp table members (customer_id varchar, segment_key varchar)")
     if destination.lists:
         duck.execute(
@@ -325,22 +327,43 @@ def _load_stopped(
         """,
             {"lists": list(destination.lists)},
         )
-    if suppression.is_empty(connection):
+
+
+def _load_stopped(
+    duck: "DuckDBPyConnection", connection: sa.Connection, destination: Destination, identity_key: bytes
+) -> None:
+    """Whom live suppression stops, of those whom the warehouse would let through; and who is erased, of all held."""
+    duck.execute("create temp table stopped (customer_id varchar, reason varchar)")
+    duck.execute("create temp table erased (customer_id varchar)")
+    if not duck.execute("select count(*) from suppressed").fetchall()[0][0]:
         return
-    duck.execute("create temp table suppressed (subject_hash varchar, reason varchar)")
-    _insert(duck, "suppressed", None, connection, suppression.in_force())
     ranks = " ".join(f"when '{reason}' then {rank}" for reason, rank in suppression.STRENGTH.items())
     duck.execute(f"""
+        create temp table suppressed_people as
+        select customer_id, reason
+        from (
+            select customer_id from published.{destination.audience} where is_eligible and email is not null
+            union
+            select customer_id from held
+        )
+        inner join suppressed on subject_hash = keyed('customer:' || customer_id)
+    """)
+    duck.execute(f"""
         insert into stopped
-        with subjects as (
-            select customer_id, keyed(lower(email)) as subject_hash
-            from published.{destination.audience} where is_eligible and {PLAIN}
+        with found as (
+            select customer_id, reason
+            from published.{destination.audience}
+            inner join suppressed on subject_hash = keyed(lower(email))
+            where is_eligible and {PLAIN}
             union all
-            select customer_id, keyed('customer:' || customer_id)
-            from published.{destination.audience} where is_eligible and email is not null
+            select customer_id, reason
+            from suppressed_people
+            semi join (
+                from published.{destination.audience} where is_eligible and email is not null
+            ) using (customer_id)
         )
         select customer_id, arg_max(reason, case reason {ranks} end)
-        from subjects inner join suppressed using (subject_hash)
+        from found
         group by customer_id
     """)
     # The few addresses that DuckDB might lower otherwise than Python, which hashes what comes in.
@@ -356,28 +379,41 @@ def _load_stopped(
         )
     duck.execute("""
         insert into erased
-        select distinct customer_id from held
-        where keyed('customer:' || customer_id) in (select subject_hash from suppressed where reason = 'erased')
+        select customer_id from suppressed_people where reason = 'erased' and customer_id in (select customer_id from held)
     """)
 
 
-def _insert(
-    duck: "DuckDBPyConnection", table: str, first: str | None, connection: sa.Connection, query: sa.Select
-) -> None:
-    """Rows of the stores into a table, in slices; ``first`` is a leading column of one value."""
+def _read(connection: sa.Connection, destination: Destination) -> dict[str, "pa.Table"]:
+    """What the stores say of a destination: held, unsettled and suppressed."""
     import pyarrow as pa
 
-    types = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
-    described = duck.execute(f"select * from {table} limit 0").description
-    schema = pa.schema([(column[0], types[str(column[1])]) for column in described])
-    for rows in stores.fetched(connection, query):
-        columns: list[Any] = list(zip(*rows, strict=True))
-        if first is not None:
-            columns.insert(0, [first] * len(rows))
-        arrays = [
-            pa.array([bool(value) for value in values] if kind == pa.bool_() else values, kind)  # SQLite says 0 and 1
-            for values, kind in zip(columns, schema.types, strict=True)
-        ]
-        duck.register("slice", pa.table(arrays, schema=schema))
-        duck.execute(f"insert into {table} select * from slice")
-        duck.unregister("slice")
+    held = {"facet": pa.string(), "customer_id": pa.string(), "acknowledged": pa.string(), "revision": pa.int64()}
+    unsettled = {name: pa.string() for name in ("facet", "customer_id", "state", "operation", "pending")}
+    facets = [ledger.PROFILE, ledger.CONSENT, *(f"{ledger.LIST}{key}" for key in destination.lists)]
+    queries = [(facet, ledger.held(destination.name, facet)) for facet in facets]
+    open_queries = [(facet, ledger.unsettled(destination.name, facet)) for facet in facets]
+    return {
+        "held": _table(connection, held, queries),
+        "unsettled": _table(connection, unsettled | {"is_queued": pa.bool_()}, open_queries),
+        "suppressed": _table(
+            connection, {"subject_hash": pa.string(), "reason": pa.string()}, [(None, suppression.in_force())]
+        ),
+    }
+
+
+def _table(
+    connection: sa.Connection, columns: Mapping[str, "pa.DataType"], queries: Iterable[tuple[str | None, sa.Select]]
+) -> "pa.Table":
+    """The rows of several queries, each after the value of its first column, where that is not in the rows."""
+    import pyarrow as pa
+
+    schema, slices = pa.schema(columns), []
+    for first, query in queries:
+        for rows in stores.fetched(connection, query):
+            leading = [] if first is None else [pa.repeat(first, len(rows))]
+            arrays = [
+                pa.array(map(bool, values) if kind == pa.bool_() else values, kind)  # SQLite says 0 and 1
+                for values, kind in zip(zip(*rows, strict=True), schema.types[len(leading) :], strict=True)
+            ]
+            slices.append(pa.record_batch(leading + arrays, schema=schema))
+    return pa.Table.from_batches(slices, schema)

@@ -1,6 +1,6 @@
 """Profiles as JSON in a vendor's shape: what differs between two, and what has to be sent of one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,17 +11,18 @@ Path = tuple[str, ...]
 SHORT = 3  # letters: a shorter value tells nothing, and stands in too many words
 
 
-def differing(destination: Destination, before: bytes, after: bytes) -> list[str]:
-    """The names, as the field map has them, of what differs; ``email`` among them."""
+def differing(destination: Destination, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[list[str]]:
+    """The names, as the field map has them, of what differs in each pair of profiles; ``email`` among them."""
     shape = destination.shape
-    old, new = dict(_leaves(orjson.loads(before))), dict(_leaves(orjson.loads(after)))
     ignored = {_path(shape.external_id), *(_path(path) for path in shape.constants)}
     names = {**_names(destination), _path(shape.email): "email"}
-    return sorted(
-        names.get(path, path[-1])
-        for path in old.keys() | new.keys()
-        if path not in ignored and not _is_same(old.get(path, shape.cleared), new.get(path, shape.cleared))
-    )
+    for before, after in pairs:
+        old, new = dict(_leaves(orjson.loads(before))), dict(_leaves(orjson.loads(after)))
+        yield sorted(
+            names.get(path, path[-1])
+            for path in old.keys() | new.keys()
+            if not _is_same(old.get(path, shape.cleared), new.get(path, shape.cleared)) and path not in ignored
+        )
 
 
 def values(destination: Destination, payload: bytes) -> dict[str, Any]:

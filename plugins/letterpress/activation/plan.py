@@ -121,6 +121,7 @@ def make_plan(
 
     summary = _Summary()
     with (
+        stores.fewer_collections(),
         stores.opened(stores_url) as engine,
         audience.opened(version_dir, identity_key, memory_limit=memory_limit) as duck,
         tempfile.TemporaryDirectory(prefix="letterpress-") as folder,
@@ -223,7 +224,17 @@ def _schema() -> "pa.Schema":
 
 
 def _count(duck: "DuckDBPyConnection") -> tuple[dict[str, int], dict[str, int], int, int, int, int]:
-    found = dict(duck.execute("select action, count(*) from decided group by action").fetchall())
+    found = dict(
+        duck.execute("""
+            select action, count(*)
+            from (
+                select action from decided
+                union all
+                select profile_action from judged where profile_action = 'unchanged'
+            )
+            group by action
+        """).fetchall()
+    )
     counts = {action: found.get(action, 0) for action in (*CHANGES, *STANDING)}
     refused = duck.execute(
         "select reason, count(*) from judged where is_in_audience and reason is not null"
@@ -279,10 +290,9 @@ def _named(
     wanted = asked.execute(f"""
         select customer_id, payload from {audience.relation(destination)} where customer_id in (from asked)
     """).fetchall()
-    return {
-        customer_id: payloads.differing(destination, seal.open(before[customer_id]), payload.encode())
-        for customer_id, payload in wanted
-    }
+    pairs = ((seal.open(before[customer_id]), payload.encode()) for customer_id, payload in wanted)
+    names = payloads.differing(destination, pairs)
+    return {customer_id: found for (customer_id, _), found in zip(wanted, names, strict=True)}
 
 
 def _estimate(

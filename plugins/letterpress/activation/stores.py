@@ -8,6 +8,7 @@ A write transaction is alone: ``BEGIN IMMEDIATE`` on SQLite, one advisory lock o
 therefore still holds when it commits, which is what lets a batch ask suppression and claim its rows at once.
 """
 
+import gc
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -308,6 +309,17 @@ def fetched(connection: sa.Connection, query: sa.Select, size: int = 50_000) -> 
             yield rows
     else:
         yield from connection.execute(query, execution_options={"yield_per": size}).partitions()
+
+
+@contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Rows by the ten thousand hold no cycles: looking for some at every 700th takes a third of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def chunks(values: Iterable[str], size: int = PARAMETERS) -> Iterator[list[str]]:
