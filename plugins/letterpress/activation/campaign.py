@@ -229,17 +229,20 @@ class _Run:
     shop_url: str
     run_id: str
     counts: Counter[str]
+    settled: set[str] = field(default_factory=set)
 
     @property
     def _ids(self) -> tuple[str, str]:
         return self.campaign.name, self.destination.name
 
     def settle_unanswered(self) -> None:
-        """Ask for the receipts of mails that an earlier run left under way."""
+        """Ask for the receipts of mails that another run left under way: whoever records one has sent it."""
         with stores.reading(self.engine) as connection:
             rows = sends.unanswered(connection, *self._ids)
         for row in rows:
-            self._record_receipt(row["customer_id"], row["idempotency_key"])
+            if self._record_receipt(row["customer_id"], row["idempotency_key"]):
+                self.settled.add(row["customer_id"])
+        self.counts["sent"] += len(self.settled)
 
     def send(self, people: list[dict]) -> None:
         """Plan a slice of people in one transaction, then send to one after the other."""
@@ -256,7 +259,7 @@ class _Run:
         self.counts.update(stopped.values())
         for customer_id, row in rows.items():
             if row["state"] == sends.ACCEPTED:
-                self.counts["already_sent"] += 1
+                self.counts["already_sent"] += customer_id not in self.settled
             elif row["state"] == sends.REFUSED:
                 self.counts[row["error_code"]] += 1
             else:

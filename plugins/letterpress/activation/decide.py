@@ -379,7 +379,8 @@ def _load_stopped(
         )
     duck.execute("""
         insert into erased
-        select customer_id from suppressed_people where reason = 'erased' and customer_id in (select customer_id from held)
+        select customer_id from suppressed_people
+        where reason = 'erased' and customer_id in (select customer_id from held)
     """)
 
 

@@ -17,7 +17,7 @@ from activation_line import KEY, person
 from killing_proxy import killing
 from vendor_line import VendorLine, vendor_line
 
-from letterpress.activation import apply
+from letterpress.activation import stages
 from letterpress.activation.destinations import Batch
 from letterpress.demo.esp import Fault
 
@@ -31,7 +31,7 @@ VENDORS = {"klaviyo": "/api/profile-bulk-import-jobs", "hubspot": "/crm/v3/objec
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here time is real: what is killed is a process, and the vendor's queue goes on without it."""
-    monkeypatch.setattr(apply, "FIRST_POLL", POLL)
+    monkeypatch.setattr(stages, "FIRST_POLL", POLL)
 
 
 @dataclass(frozen=True)

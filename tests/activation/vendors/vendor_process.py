@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 
-from letterpress.activation import apply, ledger
+from letterpress.activation import apply, ledger, stages
 from letterpress.activation.destinations import Connection, Destination
 from letterpress.activation.plan import read_plan
 
 
 def main(given: dict) -> None:
-    apply.FIRST_POLL = given["first_poll"]
+    stages.FIRST_POLL = given["first_poll"]
     if given["settling"]:
         kill_before_settling(*given["settling"])
     apply.apply_plan(

@@ -222,9 +222,10 @@ class Klaviyo:
     def _import_results(self, job_id: str, rows: Sequence[Row], job: Mapping) -> Results:
         """Who was not imported. Where an error names nobody, halving finds out whose it is."""
         errors: dict[str, RowError] = {}
-        by_id = {row.customer_id: row for row in rows}
+        by_id: dict[str, Row] = {}
         path = f"/api/profile-bulk-import-jobs/{job_id}/import-errors"
         for found in self._pages("import errors", path, {}):
+            by_id = by_id or {row.customer_id: row for row in rows}
             row, error = import_error(found["attributes"], by_id, rows)
             if row is None:
                 raise BatchRefused(error.code, error.message)
