@@ -8,7 +8,7 @@ import pytest
 from fault_storm import Outcome, storm
 from vendor_line import DOCUMENTS, VENDORS
 
-from letterpress.activation import decide, ledger, suppression
+from letterpress.activation import decide, ledger
 from letterpress.activation.batches import Sender
 from letterpress.activation.destinations.spec import Results
 
@@ -58,7 +58,13 @@ def knows_no_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What live suppression knows is not asked when a plan is made."""
-    monkeypatch.setattr(suppression, "is_empty", lambda connection: True)
+    load = decide._load_stopped
+
+    def loaded(duck: Any, *given: Any) -> None:
+        load(duck, *given)
+        duck.execute("delete from stopped")
+
+    monkeypatch.setattr(decide, "_load_stopped", loaded)
 
 
 def _said(outcome: Outcome) -> list[str]:
