@@ -15,6 +15,8 @@ from letterpress.operations.explain import Explanation, UnknownCustomer, dbt_has
 from letterpress.settings import settings as settings_of
 from letterpress.warehouse.database import connect
 
+pytestmark = pytest.mark.slow  # a whole published line is built for them
+
 PERSONAL = ("ann@example.com", "eve@example.com", "Annie", "First C", "1980-07-02", "GB", "Europe/London", "Garden")
 
 

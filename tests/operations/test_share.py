@@ -13,6 +13,8 @@ from letterpress.settings import REPOSITORY
 from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
 
+pytestmark = pytest.mark.slow  # a whole published line is built for them
+
 ALL = share.configuration()
 ONLY = share.Configuration(
     epsilon=200,  # hardly any noise

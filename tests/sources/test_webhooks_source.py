@@ -170,6 +170,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["sqlite"], indirect=True)
 def test_killed_at_any_moment_an_ingest_that_lands_and_forgets_lands_every_event_once(
     line: Ingest, told: Inbox

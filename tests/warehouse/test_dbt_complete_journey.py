@@ -8,6 +8,8 @@ import pytest
 import small_journey
 from landed_rows import PROJECT, Landing, at
 
+pytestmark = pytest.mark.slow
+
 SPRING = datetime(2017, 3, 20, tzinfo=UTC)
 WINTER = datetime(2017, 12, 2, tzinfo=UTC)
 SUMMER = datetime(2017, 6, 15, 12, tzinfo=UTC)

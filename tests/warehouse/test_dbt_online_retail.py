@@ -3,6 +3,8 @@
 import pytest
 from landed_rows import Landing
 
+pytestmark = pytest.mark.slow
+
 # What the rules say, written independently of the models: each line once, then what it is.
 PLAIN = """
     create temp table lines as

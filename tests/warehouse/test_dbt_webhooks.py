@@ -6,6 +6,8 @@ import pytest
 from landed_rows import AS_OF, Landing, at
 from small_shop import account, consent, mail
 
+pytestmark = pytest.mark.slow
+
 MODELS = (
     *("--select", "+fct_email_messages", "+fct_email_customer_days", "+dim_suppressions", "+dim_customer_consents"),
     *("+fct_consent_changes", "+fct_source_reconciliation", "+fct_quarantined_rows"),
