@@ -82,7 +82,7 @@ test: setup ## Pass the everyday tests
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadscope
 
 test-slow: setup ## Pass the slow proofs: faults, kills, browsers, a run through a real Airflow
-	@$(PYTHON) -m pytest -q -m slow -n $(WORKERS) --dist loadscope
+	@$(PYTHON) -m pytest -q -m slow -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 lint: setup ## Ruff, SQLFluff, and the rules of the segments
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(PYTHON) -m letterpress.warehouse.segments && .venv/bin/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests/*.sql

@@ -40,6 +40,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(_HOME, ignore_errors=True))
 
 
+LONGEST = ("test_make_run", "test_line", "test_line_kills", "test_dbt_postgres", "test_as_of")  # of the slow proofs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules begin, so that no worker is left alone with one of them at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
