@@ -43,6 +43,32 @@ def test_where_both_have_a_profile_the_survivors_is_written_again(book):
     assert book.profiles() == {("new", "n"): "n", ("new", "o"): "o"}
 
 
+def test_a_former_ids_join_whose_answer_was_lost_makes_the_survivors_membership_uncertain(book):
+    """The vendor may have it in the list, and has the survivor there then: to join or to leave again tells."""
+    book.done({"new": "n", "old": "o"})
+    book.done({"new": "member"}, Operation.JOIN, LIST)
+    book.done({"new": "leave"}, Operation.LEAVE, LIST)
+    book.begin({"old": "member"}, Operation.JOIN, LIST)
+    move(book, "old", "new")
+    assert book.state("new", LIST)[:3] == ("planned", None, None)
+
+
+def test_a_former_ids_leave_whose_answer_was_lost_does_so_too(book):
+    book.done({"new": "n", "old": "o"})
+    book.done({"new": "member", "old": "member"}, Operation.JOIN, LIST)
+    book.begin({"old": "leave"}, Operation.LEAVE, LIST)
+    move(book, "old", "new")
+    assert book.state("new", LIST)[:2] == ("planned", "member")
+
+
+def test_what_is_under_way_of_the_survivor_stays_so(book):
+    book.done({"new": "n", "old": "o"})
+    book.begin({"old": "member"}, Operation.JOIN, LIST)
+    book.begin({"new": "member"}, Operation.JOIN, LIST)
+    move(book, "old", "new")
+    assert book.state("new", LIST)[:3] == ("sent", None, "member")
+
+
 def test_where_both_have_a_word_on_consent_the_survivors_own_stands(book):
     """What the vendor made of both, the next pull tells; nothing is lifted for it."""
     book.done({"new": "n", "old": "o"})

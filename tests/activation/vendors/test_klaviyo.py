@@ -294,6 +294,22 @@ def test_two_profiles_become_one_where_the_surviving_id_has_its_own(line):
     assert line.reasons(5) == ["UNSUBSCRIBE"]
 
 
+def test_a_merge_is_done_before_anything_else_happens_to_the_survivor(line, clock):
+    """Otherwise it would undo what comes next: it puts the survivor into the former profile's lists."""
+    line.send(Operation.UPSERT, [person(1), person(5)])
+    line.app.job_seconds, began = 20.0, clock.now()
+    assert line.send(Operation.MOVE, [person(1, moves_to="C5")]).errors == {}
+    assert len(line.app.people.profiles) == 1
+    assert 20 <= clock.now() - began <= 40
+
+
+def test_a_merge_that_takes_too_long_is_left_to_the_next_run(line):
+    line.send(Operation.UPSERT, [person(1), person(5)])
+    line.app.job_seconds = 600.0
+    found = line.send(Operation.MOVE, [person(1, moves_to="C5")]).errors["C1"]
+    assert (found.code, found.is_transient) == ("merge_under_way", True)
+
+
 def test_suppressions_come_back_with_their_reasons_and_a_position(line, clock):
     line.send(Operation.UPSERT, [person(number) for number in range(6)])
     assert line.client.suppressions(None) == ([], None)

@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field
 
 from letterpress.activation.configuration import Block
+from letterpress.activation.destinations import pace
 from letterpress.activation.destinations.connections import Connection
 from letterpress.activation.destinations.http import REFUSED, JsonApi, chunked
 from letterpress.activation.destinations.parts.klaviyo import (
@@ -38,6 +39,7 @@ from letterpress.activation.destinations.spec import (
 
 REVISION = "2026-07-15"
 PAGE = 100  # the largest page of profiles and of import errors, and the most values that one filter takes here
+FIRST_LOOK, LONGEST_MERGE = 0.5, 120.0  # seconds until a merge may be done, and until it is left to the next run
 WILL = ("consent_withdrawn", "unsubscribed", "complained")  # the person's own decision, not a dead mailbox
 
 _TEXTS = ("first_name", "last_name", "phone_number", "organization", "title", "image", "locale")
@@ -347,7 +349,7 @@ class Klaviyo:
         Nothing is left to do for whom Klaviyo does not know under the former id.
         """
         ids = self._ids([row.customer_id for row in rows] + [row.moves_to for row in rows if row.moves_to])
-        errors, vendor_ids = {}, {}
+        errors, vendor_ids, merged = {}, {}, []
         for row in rows:
             former, surviving = ids.get(row.customer_id), ids.get(row.moves_to or "")
             if former is None or former == surviving:
@@ -360,10 +362,24 @@ class Klaviyo:
                     sources = {"profiles": {"data": [{"type": "profile", "id": former}]}}
                     merge = {"type": "profile-merge", "id": surviving, "relationships": sources}
                     self._post("merge", "/api/profile-merge", {"data": merge}, [row])
+                    merged.append(row.customer_id)
                 vendor_ids[row.customer_id] = surviving or former
             except BatchRefused as refused:
                 errors |= refused.errors
-        return Results(errors, vendor_ids)
+        waiting = RowError("merge_under_way", "Klaviyo still merges two profiles", is_transient=True)
+        return Results(errors | dict.fromkeys(self._unmerged(merged), waiting), vendor_ids)
+
+    def _unmerged(self, customer_ids: Sequence[str]) -> Collection[str]:
+        """Wait until these former ids are gone; those that are not, after some time.
+
+        Klaviyo queues a merge without an id to ask by, and puts the survivor into the lists of both when its turn has
+        come: whoever left a list before would be in it again.
+        """
+        seconds, until = FIRST_LOOK, pace.now() + LONGEST_MERGE
+        while (left := self._ids(customer_ids)) and pace.now() < until:
+            pace.pause(seconds)
+            seconds *= 1.5
+        return left
 
     def _post(
         self, endpoint: str, path: str, body: bytes | Mapping, rows: Sequence[Row], *, method: str = "POST"

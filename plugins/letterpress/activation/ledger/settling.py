@@ -116,19 +116,19 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
 
     A profile that was never acknowledged may be there all the same: it stays open, under its new id.
     """
-    there = sa.select(LEDGER.c.facet).where(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
-    facets = [row[0] for row in connection.execute(there)]
+    survivors = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
+    there = dict(connection.execute(sa.select(LEDGER.c.facet, LEDGER.c.state).where(survivors)).all())
+    facets = list(there)
     theirs = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == old)
-    lists = sa.select(LEDGER.c.facet).where(theirs, LEDGER.c.facet.startswith(LIST), LEDGER.c.acknowledged.is_not(None))
-    connection.execute(  # a vendor that makes one of two profiles puts it into the lists of both
-        sa.update(LEDGER)
-        .where(
-            LEDGER.c.destination == destination,
-            LEDGER.c.customer_id == new,
-            LEDGER.c.facet.in_([row[0] for row in connection.execute(lists)]),
-        )
-        .values(acknowledged=MEMBER)
-    )
+    # A vendor that makes one of two profiles puts it into the lists of both.
+    lists = connection.execute(
+        sa.select(LEDGER.c.facet, LEDGER.c.acknowledged, LEDGER.c.state).where(theirs, LEDGER.c.facet.startswith(LIST))
+    ).all()
+    joined = [facet for facet, acknowledged, _ in lists if acknowledged is not None]
+    connection.execute(sa.update(LEDGER).where(survivors, LEDGER.c.facet.in_(joined)).values(acknowledged=MEMBER))
+    for facet, _, state in lists:
+        if state != ACCEPTED and there.get(facet) != SENT:  # who may have joined or left is to do so again
+            plan_again(connection, destination, [new], facet=facet)
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
     is_profile = sa.and_(theirs, LEDGER.c.facet == PROFILE, LEDGER.c.acknowledged.is_not(None))
     connection.execute(sa.update(LEDGER).where(is_profile).values(**settled))
