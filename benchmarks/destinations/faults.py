@@ -34,7 +34,7 @@ KINDS = {
 
 def measure(folder: Path, faults: int) -> list[dict[str, Any]]:
     """Storms until so many faults have struck."""
-    fired, wrong, said = Counter[str](), Counter[str](), list[str]()
+    fired, wrong = Counter[str](), Counter[str]()
     histories = applies = 0
     with ProcessPoolExecutor(psutil.cpu_count(), mp_context=get_context("spawn")) as pool:
         tasks = [pool.submit(_storm, str(folder), *one) for one in _tasks(faults)]
@@ -42,10 +42,9 @@ def measure(folder: Path, faults: int) -> list[dict[str, Any]]:
             outcome = task.result()
             fired.update(outcome["fired"])
             wrong.update({kind: len(outcome[kind]) for kind in KINDS})
-            said += [one for kind in KINDS for one in outcome[kind]]
             histories, applies = histories + outcome["histories"], applies + outcome["applies"]
             sys.stderr.write(f"  storm {number} of {len(tasks)}: {fired.total():,} faults, {wrong.total()} wrong\n")
-    sys.stderr.write("".join(f"  {one}\n" for one in said))
+            sys.stderr.writelines(f"    {one}\n" for kind in KINDS for one in outcome[kind])
     kinds = [row(f"faults: {kind}", count, "faults") for kind, count in fired.most_common()]
     return [
         row(f"faults in {applies:,} applies of {histories:,} histories", fired.total(), "faults"),
