@@ -84,6 +84,8 @@ def _timed(engine: Engine, version: str) -> tuple[float, Any]:
 
 
 def _rows(what: str, seconds: float, least: float) -> list[dict[str, Any]]:
+    if not least:
+        raise ValueError(f"limits: expected work that the limits bind, found {what}, which they let pass: take more")
     ratio = seconds / least
     return [
         row(what, round(seconds, 1), "s", baseline=round(least, 1)),

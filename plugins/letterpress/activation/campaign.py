@@ -246,6 +246,7 @@ class _Run:
 
     def send(self, people: list[dict]) -> None:
         """Plan a slice of people in one transaction, then send to one after the other."""
+        people = [person for person in people if person["customer_id"] not in self.settled]
         everybody = {person["customer_id"]: person for person in people}
         with stores.writing(self.engine) as connection:
             stopped = self._stopped(connection, people)
@@ -259,7 +260,7 @@ class _Run:
         self.counts.update(stopped.values())
         for customer_id, row in rows.items():
             if row["state"] == sends.ACCEPTED:
-                self.counts["already_sent"] += customer_id not in self.settled
+                self.counts["already_sent"] += 1
             elif row["state"] == sends.REFUSED:
                 self.counts[row["error_code"]] += 1
             else:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,5 @@ def held_to(request: pytest.FixtureRequest) -> Path | None:
 @pytest.fixture
 def vendor(tmp_path: Path, clock) -> Iterator[Callable[[str], VendorLine]]:
     """Serves one vendor."""
-    served = []
-
-    def serve(name: str) -> VendorLine:
-        served.append(vendor_line(name, tmp_path, clock))
-        return served[-1].__enter__()
-
-    yield serve
-    for one in served:
-        one.__exit__(None, None, None)
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(vendor_line(name, tmp_path, clock))

@@ -227,7 +227,7 @@ class Klaviyo:
         by_id: dict[str, Row] = {}
         path = f"/api/profile-bulk-import-jobs/{job_id}/import-errors"
         for found in self._pages("import errors", path, {}):
-            by_id = by_id or {row.customer_id: row for row in rows}
+            by_id = by_id or {row.customer_id: row for row in rows}  # read from the ledger, where anybody is asked for
             row, error = import_error(found["attributes"], by_id, rows)
             if row is None:
                 raise BatchRefused(error.code, error.message)
