@@ -79,6 +79,25 @@ def test_where_both_have_a_word_on_consent_the_survivors_own_stands(book):
     assert set(book.rows(CONSENT)) == {"new"}
 
 
+@pytest.mark.parametrize("said", [None, "granted:x", "unsubscribed, and the answer was lost"])
+def test_where_mail_may_go_to_the_former_ids_profile_the_survivors_suppression_is_sent_again(book, said):
+    book.done({"old": "o"})
+    book.done({"new": "unsubscribed"}, Operation.SUPPRESS, CONSENT)
+    if said == "granted:x":
+        book.done({"old": said}, Operation.SUBSCRIBE, CONSENT)
+    elif said:
+        book.begin({"old": "unsubscribed"}, Operation.SUPPRESS, CONSENT)
+    move(book, "old", "new")
+    assert book.state("new", CONSENT)[:2] == ("planned", "unsubscribed")
+
+
+def test_where_neither_profile_gets_mail_nothing_is_sent_again(book):
+    book.done({"new": "n", "old": "o"})
+    book.done({"new": "unsubscribed", "old": "consent_withdrawn"}, Operation.SUPPRESS, CONSENT)
+    move(book, "old", "new")
+    assert book.state("new", CONSENT)[:2] == ("accepted", "unsubscribed")
+
+
 # -- erasure -----------------------------------------------------------------------------------------------------
 
 

@@ -90,9 +90,45 @@ def test_a_former_id_that_nothing_is_held_of_moves_nowhere(plan):
     assert plan([B], [("shop:1", A, B)], held(A, Facet(None))) == {OTHER_ONE: {"profile": "create"}}
 
 
-def test_who_may_not_be_written_to_moves_and_is_suppressed(plan):
-    found = plan([B.refused("unsubscribed")], [("shop:1", A, B)], held(A))
-    assert found == {ONE: {"profile": f"move to {OTHER_ONE}"}, OTHER_ONE: {"consent": "suppress"}}
+REFUSED = B.refused("unsubscribed")
+
+
+def test_who_may_not_be_written_to_is_suppressed_under_the_id_that_is_known_there_and_moves(plan):
+    found = plan([REFUSED], [("shop:1", A, B)], held(A))
+    assert found == {ONE: {"consent": "suppress", "profile": f"move to {OTHER_ONE}"}}
+    assert plan.versions[0][ONE]["consent"].reason == "unsubscribed"
+
+
+def test_who_is_suppressed_there_already_only_moves(plan):
+    found = plan([REFUSED], [("shop:1", A, B)], held(A, consent=Facet("unsubscribed")))
+    assert found == {ONE: {"profile": f"move to {OTHER_ONE}"}}
+
+
+def test_both_ids_are_suppressed_where_mail_may_go_to_both(plan):
+    found = plan([REFUSED], [("shop:1", A, B)], held(A), held(B))
+    assert found == {
+        ONE: {"consent": "suppress", "profile": f"move to {OTHER_ONE}"},
+        OTHER_ONE: {"consent": "suppress"},
+    }
+    found = plan([REFUSED], [("shop:1", A, B)], held(A), There(B, {"consent": Facet("granted:1")}))
+    assert found == {
+        ONE: {"consent": "suppress", "profile": f"move to {OTHER_ONE}"},
+        OTHER_ONE: {"consent": "suppress"},
+    }
+    found = plan([REFUSED], [("shop:1", A, B)], held(A), held(B, consent=Facet("unsubscribed")))
+    assert found == {ONE: {"consent": "suppress", "profile": f"move to {OTHER_ONE}"}}
+
+
+def test_a_suppression_of_a_former_id_waits_for_its_queue_or_for_a_replay(plan):
+    queued = Facet("granted:1", "sent", "granted:2", is_queued=True)
+    assert plan([REFUSED], [("shop:1", A, B)], held(A, consent=queued))[ONE]["consent"] == "waiting"
+    dead = Facet(None, "dead", "unsubscribed")
+    assert plan([REFUSED], [("shop:1", A, B)], held(A, consent=dead))[ONE]["consent"] == "rejected"
+
+
+def test_a_former_id_whose_move_was_refused_is_suppressed_all_the_same(plan):
+    found = plan([REFUSED], [("shop:1", A, B)], held(A, Facet("x", "dead", MOVED)))
+    assert found == {ONE: {"consent": "suppress", "profile": "rejected"}}
 
 
 def test_a_profile_whose_change_is_queued_waits_before_it_moves(plan):
@@ -117,6 +153,15 @@ def test_a_move_whose_answer_was_lost_is_made_again(plan):
 def test_an_erased_id_is_erased_and_moves_nowhere(plan):
     found = plan([B], [("shop:1", A, B)], There(A, {"profile": OTHER}, live="erased"))
     assert found == {ONE: {"profile": "erase"}, OTHER_ONE: {"profile": "create"}}
+
+
+@pytest.mark.parametrize("is_held", [False, True], ids=["nowhere yet", "held too"])
+def test_who_was_erased_under_the_present_id_is_erased_under_the_former_one(plan, is_held):
+    erased = There(B, {"profile": OTHER} if is_held else {}, live="erased")
+    found = plan([B], [("shop:1", A, B)], held(A), erased)
+    assert found == {ONE: {"profile": "erase"}} | ({OTHER_ONE: {"profile": "erase"}} if is_held else {})
+    found = plan([B.refused("erased")], [("shop:1", A, B)], held(A))
+    assert found == {ONE: {"profile": "erase"}}
 
 
 def test_the_lists_of_a_former_id_move_with_it(plan):

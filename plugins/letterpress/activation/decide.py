@@ -110,6 +110,7 @@ def _judged(destination: Destination) -> str:
                 coalesce(wanted.is_eligible, false) and consents.consent_held is distinct from 'complained'
                 as is_eligible,
                 case
+                    when wanted.customer_id is null and ({can_move} or profiles.state = 'dead') then moved.refusal
                     when not wanted.is_eligible then wanted.reason
                     when wanted.is_eligible and consents.consent_held = 'complained' then 'complained'
                 end as reason,
@@ -162,15 +163,13 @@ def _judged(destination: Destination) -> str:
             select
                 *,
                 case
-                    when is_erased then null
-                    when not is_in_audience or reason in {ADDRESSLESS} then null
+                    when is_erased or reason in {ADDRESSLESS} then null
+                    when not is_in_audience and reason is null then null
                     when is_consent_queued then 'waiting'
                     when not is_eligible then
-                        case when not is_held and not may_be_granted
+                        case when (not is_held or held_id <> customer_id) and not may_be_granted
                                   and coalesce(consent_held not like '{ledger.GRANTED}%', true) then null
-                             when consent_held not like '{ledger.GRANTED}%' and consent_state is null then null
-                             when consent_state = 'dead' and consent_pending = told then 'rejected'
-                             else 'suppress' end
+                             else {_suppression("consent")} end
                     when consent_proof is null then null
                     when consent_state = 'dead' and consent_pending = granted then 'rejected'
                     when may_be_suppressed then {"'restore'" if can_restore else "null"}
@@ -178,6 +177,25 @@ def _judged(destination: Destination) -> str:
                     when consent_state in ('sent', 'planned', 'rejected') then 'subscribe'
                 end as consent_action
             from erasing
+        ),
+        moving as (
+            select
+                held_id as customer_id, false as is_in_audience, false as is_eligible, false as is_held,
+                case
+                    when not is_in_audience or is_eligible or reason in {ADDRESSLESS} then null
+                    when former.is_consent_queued then 'waiting'
+                    else {_suppression("former.consent")}
+                end as consent_action,
+                coalesce(former.consent_revision, 0) as consent_revision,
+                told as consent_target,
+                told as told_reason,
+                base_revision,
+                case when is_queued then 'waiting' else 'move' end as profile_action,
+                '{ledger.MOVES_TO}' || consenting.customer_id as target,
+                consenting.customer_id as moves_to
+            from consenting
+            left join consents as former on former.customer_id = held_id
+            where held_id <> consenting.customer_id
         )
         select
             customer_id, is_in_audience, is_eligible, is_held, may_be_suppressed, reason, acknowledged,
@@ -209,14 +227,16 @@ def _judged(destination: Destination) -> str:
             case when profile_action = 'move' then merged_into end as moves_to
         from consenting
         union all by name
-        select
-            held_id as customer_id, false as is_in_audience, false as is_eligible, false as is_held,
-            base_revision, case when is_queued then 'waiting' else 'move' end as profile_action,
-            '{ledger.MOVES_TO}' || customer_id as target,
-            customer_id as moves_to
-        from consenting
-        where held_id <> customer_id
+        from moving
     """
+
+
+def _suppression(consent: str) -> str:
+    """SQL for what becomes of the consent of somebody whom the destination may write to; it stands in ``consent``_…."""
+    return f"""case
+        when {consent}_held not like '{ledger.GRANTED}%' and {consent}_state is null then null
+        when {consent}_state = 'dead' and {consent}_pending = told then 'rejected'
+        else 'suppress' end"""
 
 
 def _unless_refused(action: str, target: str) -> str:
@@ -274,9 +294,11 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
     """Former ids whose people are known under another one now, and whether that one is free at the destination.
 
     A former id that is in the audience (it was split, and keeps a part) has not moved, and one that was erased does
-    not. Where its accounts went to several people, the first by id takes the profile.
+    not: where the person was erased under the present id, the former one is erased too. Where its accounts went to
+    several people, the first by id takes the profile. ``refusal`` says why the person may not be written to, if so:
+    the destination knows the former id alone until the profile has moved, and its address is the one that gets mail.
     """
-    duck.execute("create temp table moves (old_id varchar, new_id varchar, is_free boolean)")
+    duck.execute("create temp table moves (old_id varchar, new_id varchar, is_free boolean, refusal varchar)")
     tables = duck.execute(
         "select count(*) from duckdb_tables() where database_name = 'published'"
         " and table_name in ('fct_identity_changes', 'dim_customer_identities')"
@@ -306,9 +328,18 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
             old_id,
             new_id,
             new_id not in (from there)
-            and row_number() over (partition by new_id order by old_id) = 1
+            and row_number() over (partition by new_id order by old_id) = 1,
+            coalesce(stopped.reason, people.refusal_reason)
         from came_to
+        left join people on people.customer_id = came_to.new_id
+        left join stopped on stopped.customer_id = came_to.new_id
     """)
+    duck.execute("""
+        insert into erased
+        select old_id from moves left join suppressed on subject_hash = keyed('customer:' || new_id)
+        where 'erased' in (suppressed.reason, refusal)
+    """)
+    duck.execute("delete from moves where old_id in (from erased)")
 
 
 def _load_members(duck: "DuckDBPyConnection", destination: Destination) -> None:

@@ -92,6 +92,32 @@ def test_who_withdraws_and_moves_house_at_once_is_suppressed_where_mail_goes(eve
     assert every.plan().changes == 0
 
 
+@pytest.mark.parametrize("is_merged", [False, True], ids=["renamed", "merged"])
+def test_who_withdraws_and_moves_house_under_another_id_at_once_is_suppressed_where_mail_goes(every, clock, is_merged):
+    every.sync(person(1), person(2), *([person(7)] if is_merged else []))
+    moved = person(7, email="new@example.com").refused("consent_withdrawn")
+    every.publish(moved, person(2), moves=[("shop:C1", "customer-00001", "customer-00007")])
+    assert every.sync().rejected == {}
+    clock.advance(60.0)
+    reachable = {one.email for one in everyone(every, [person(1), moved, person(2)]) if one.is_reachable}
+    assert reachable == {"person2@example.com"}
+    every.sync()  # where a vendor makes one of two profiles, what it made is looked after again
+    assert every.plan().changes == 0
+
+
+def test_who_is_erased_and_moves_house_under_another_id_at_once_is_gone(every, clock):
+    every.sync(person(1), person(2))
+    moved = person(7, email="new@example.com")
+    every.publish(moved, person(2), moves=[("shop:C1", "customer-00001", "customer-00007")])
+    every.suppress(moved, "erased")
+    assert every.sync().rejected == {}
+    clock.advance(30 * 24 * 3600.0)
+    every.sync()
+    assert set(every.held(person(1), moved, person(2))) == {"customer-00002"}
+    assert {one for one, _ in every.ledger()} == {"customer-00002"}
+    assert every.plan().changes == 0
+
+
 @every_one(but={"hubspot"})  # only the person can lift an opt-out there
 def test_who_comes_back_with_another_address_is_one_profile(every, clock):
     every.sync(person(1))

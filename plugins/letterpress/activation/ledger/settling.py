@@ -23,6 +23,7 @@ from letterpress.activation.ledger.rows import (
     REMOVALS,
     SENT,
     Batch,
+    is_granted,
     set_batch,
     span_of,
 )
@@ -129,6 +130,9 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     for facet, _, state in lists:
         if state != ACCEPTED and there.get(facet) != SENT:  # who may have joined or left is to do so again
             plan_again(connection, destination, [new], facet=facet)
+    is_stopped = _stopped(connection, destination, (old, new))
+    if new in is_stopped and old not in is_stopped:  # the profile that came may get mail
+        plan_again(connection, destination, [new], facet=CONSENT)
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
     is_profile = sa.and_(theirs, LEDGER.c.facet == PROFILE, LEDGER.c.acknowledged.is_not(None))
     connection.execute(sa.update(LEDGER).where(is_profile).values(**settled))
@@ -141,6 +145,17 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     connection.execute(sa.delete(PAYLOADS).where(profiles))
     if PROFILE in facets:  # the vendor made one of two profiles: what of which, only sending it again tells
         plan_again(connection, destination, [new])
+
+
+def _stopped(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> set[str]:
+    """To whom of these people no mail goes for sure: acknowledged, and nothing later that might be there."""
+    query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged).where(
+        LEDGER.c.destination == destination,
+        LEDGER.c.facet == CONSENT,
+        LEDGER.c.customer_id.in_(customer_ids),
+        LEDGER.c.state == ACCEPTED,
+    )
+    return {one for one, acknowledged in connection.execute(query) if not is_granted(acknowledged)}
 
 
 def _reject(connection: sa.Connection, batch: Batch, customer_id: str, error: RowError) -> bool:
