@@ -10,10 +10,11 @@ from activation_line import Line, person, write_version
 from ledger_rows import PROOF, SAME, Decision, Facet, There, decisions
 
 from letterpress import storage
+from letterpress.activation import ledger
 from letterpress.activation.destinations import destination
 from letterpress.activation.plan import OPERATIONS, STANDING
 
-LIST = "list:champions"
+LIST, MEMBER, OTHER_LIST = "list:champions", ledger.member_of("12"), ledger.member_of("11")
 HUBSPOT = destination("hubspot")  # it can do everything
 CONFIGURATIONS = {
     "keep": HUBSPOT.model_copy(update={"leavers": "keep"}),
@@ -233,26 +234,28 @@ CASES = {
     # -- lists
     "in the segment, new": Case("list", CHAMPION, {}, {"profile": "create", LIST: "join"}),
     "in the segment, not in the list": member(CHAMPION, None, "join"),
-    "in the list": member(CHAMPION, accepted("member"), None),
-    "joining answered by nobody": member(CHAMPION, sent("member"), "join"),
-    "joining queued": member(CHAMPION, queued("member"), "waiting"),
-    "joining refused": member(CHAMPION, dead("member"), "rejected"),
-    "joining refused for now": member(CHAMPION, refused_for_now("member"), "join"),
-    "joining refused, out of the segment": member(MAY, dead("member"), None),
+    "in the list": member(CHAMPION, accepted(MEMBER), None),
+    "in the list that the segment had before": member(CHAMPION, accepted(OTHER_LIST), "join"),
+    "out of the segment, in the list that it had before": member(MAY, accepted(OTHER_LIST), None),
+    "joining answered by nobody": member(CHAMPION, sent(MEMBER), "join"),
+    "joining queued": member(CHAMPION, queued(MEMBER), "waiting"),
+    "joining refused": member(CHAMPION, dead(MEMBER), "rejected"),
+    "joining refused for now": member(CHAMPION, refused_for_now(MEMBER), "join"),
+    "joining refused, out of the segment": member(MAY, dead(MEMBER), None),
     "left, back in the segment": member(CHAMPION, accepted(None), "join"),
     "left there, said the drift check": member(CHAMPION, planned(), "join"),
-    "out of the segment": member(MAY, accepted("member"), "leave"),
+    "out of the segment": member(MAY, accepted(MEMBER), "leave"),
     "out of the segment, never in the list": member(MAY, None, None),
     "out of the segment, left": member(MAY, accepted(None), None),
-    "out of the segment, joining answered by nobody": member(MAY, sent("member"), "leave"),
-    "leaving answered by nobody": member(MAY, sent("leave", "member"), "leave"),
-    "leaving refused": member(MAY, dead("leave", "member"), "rejected"),
-    "leaving refused, back in the segment": member(CHAMPION, dead("leave", "member"), "join"),
+    "out of the segment, joining answered by nobody": member(MAY, sent(MEMBER), "leave"),
+    "leaving answered by nobody": member(MAY, sent("leave", MEMBER), "leave"),
+    "leaving refused": member(MAY, dead("leave", MEMBER), "rejected"),
+    "leaving refused, back in the segment": member(CHAMPION, dead("leave", MEMBER), "join"),
     "still there, said the drift check": member(MAY, planned(), "leave"),
-    "a member withdraws": member(refused(STOPPED), accepted("member"), "leave", others={"consent": "suppress"}),
-    "a member leaves the audience": member(GONE, accepted("member"), "leave", others={}),
+    "a member withdraws": member(refused(STOPPED), accepted(MEMBER), "leave", others={"consent": "suppress"}),
+    "a member leaves the audience": member(GONE, accepted(MEMBER), "leave", others={}),
     "a member whose last change was refused stays": member(
-        CHAMPION, accepted("member"), None, profile=dead(SAME, OTHER), others={"profile": "rejected"}
+        CHAMPION, accepted(MEMBER), None, profile=dead(SAME, OTHER), others={"profile": "rejected"}
     ),
     "whose profile was refused joins nothing": member(
         CHAMPION, None, None, profile=dead(SAME), others={"profile": "rejected"}
@@ -266,27 +269,27 @@ CASES = {
     "suppressed there without a proof: a member leaves": Case(
         "list",
         {**CHAMPION, "consent_proof": None},
-        {"profile": accepted(), "consent": accepted("unsubscribed"), LIST: accepted("member")},
+        {"profile": accepted(), "consent": accepted("unsubscribed"), LIST: accepted(MEMBER)},
         {LIST: "leave"},
     ),
     "a removed member needs not leave": member(
-        GONE, accepted("member"), None, configuration="list, delete", others={"profile": "delete"}
+        GONE, accepted(MEMBER), None, configuration="list, delete", others={"profile": "delete"}
     ),
     "an erased member needs not leave": member(
-        refused("erased"), accepted("member"), None, others={"profile": "erase"}
+        refused("erased"), accepted(MEMBER), None, others={"profile": "erase"}
     ),
     "a cleared member leaves": member(
-        GONE, accepted("member"), "leave", configuration="list, clear", others={"profile": "clear"}
+        GONE, accepted(MEMBER), "leave", configuration="list, clear", others={"profile": "clear"}
     ),
     "deleting refused: a member leaves": member(
         GONE,
-        accepted("member"),
+        accepted(MEMBER),
         "leave",
         configuration="list, delete",
         profile=dead("delete", SAME),
         others={"profile": "rejected"},
     ),
-    "a list that is no longer configured is left alone": member(MAY, accepted("member"), None, configuration="keep"),
+    "a list that is no longer configured is left alone": member(MAY, accepted(MEMBER), None, configuration="keep"),
 }  # fmt: skip
 
 

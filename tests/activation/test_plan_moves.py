@@ -7,6 +7,7 @@ import pytest
 from activation_line import Person, person, write_version
 from ledger_rows import REVISION, SAME, Decision, Facet, There, decisions
 
+from letterpress.activation import ledger
 from letterpress.activation.destinations import destination
 from letterpress.activation.destinations.spec import Operation
 
@@ -166,7 +167,7 @@ def test_who_was_erased_under_the_present_id_is_erased_under_the_former_one(plan
 
 def test_the_lists_of_a_former_id_move_with_it(plan):
     where = HUBSPOT.model_copy(update={"lists": {"champions": "12"}})
-    found = plan([B], [("shop:1", A, B)], held(A, **{"list:champions": Facet("member")}), where=where)
+    found = plan([B], [("shop:1", A, B)], held(A, **{"list:champions": Facet(ledger.member_of("12"))}), where=where)
     assert found == {
         ONE: {"profile": f"move to {OTHER_ONE}"},
         OTHER_ONE: {"profile": "update", "list:champions": "join"},

@@ -59,8 +59,8 @@ def decide(duck: "DuckDBPyConnection", destination: Destination) -> None:
                base_revision, target, moves_to
         from judged where profile_action <> 'unchanged'
     """)
-    for key in destination.lists:
-        duck.execute(f"insert into decided {_list_decisions(key)}")
+    for key, list_id in destination.lists.items():
+        duck.execute(f"insert into decided {_list_decisions(key, list_id)}")
 
 
 def _judged(destination: Destination) -> str:
@@ -244,9 +244,12 @@ def _unless_refused(action: str, target: str) -> str:
     return f"case when state = 'dead' and pending = {target} then 'rejected' else '{action}' end"
 
 
-def _list_decisions(key: str) -> str:
-    """Joins and leaves of one list: only who may be written to and whose profile is there is wanted in it."""
-    facet = f"{ledger.LIST}{key}".replace("'", "''")
+def _list_decisions(key: str, list_id: str) -> str:
+    """Joins and leaves of one list: only who may be written to and whose profile is there is wanted in it.
+
+    Members of a list that the segment had before join this one; the former one is left alone.
+    """
+    facet, member = f"{ledger.LIST}{key}".replace("'", "''"), ledger.member_of(list_id)
     return f"""
         with wanted as (
             select judged.customer_id
@@ -274,10 +277,10 @@ def _list_decisions(key: str) -> str:
                     when removed.customer_id is not null then null
                     when is_queued then 'waiting'
                     when wanted.customer_id is not null then
-                        case when acknowledged is not null and state is null then 'unchanged'
-                             when state = 'dead' and pending = '{ledger.MEMBER}' then 'rejected'
+                        case when acknowledged = '{member}' and state is null then 'unchanged'
+                             when state = 'dead' and pending = '{member}' then 'rejected'
                              else 'join' end
-                    when acknowledged is not null or state in ('sent', 'planned') then
+                    when acknowledged = '{member}' or state in ('sent', 'planned') then
                         case when state = 'dead' and pending = 'leave' then 'rejected' else 'leave' end
                 end as action
             from wanted
@@ -285,7 +288,7 @@ def _list_decisions(key: str) -> str:
             left join removed on removed.customer_id = there.customer_id
         )
         select customer_id, '{facet}', action, null, base_revision,
-               case when action = 'leave' then 'leave' else '{ledger.MEMBER}' end, null
+               case when action = 'leave' then 'leave' else '{member}' end, null
         from compared where action in ('join', 'leave', 'waiting', 'rejected')
     """
 

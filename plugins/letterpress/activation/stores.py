@@ -81,7 +81,7 @@ LEDGER = sa.Table(
     sa.Column("destination", sa.String(64), primary_key=True),
     sa.Column("facet", sa.String(160), primary_key=True),
     sa.Column("customer_id", BYTEWISE, primary_key=True),
-    # What the destination acknowledged: a keyed hash of the profile, a state of consent, "member"; null for nothing.
+    # What the destination acknowledged: a keyed hash of the profile, a state of consent, which list; null for nothing.
     sa.Column("acknowledged", sa.String(64)),
     sa.Column("vendor_id", sa.String(128)),
     # The last change that was begun.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from activation_line import person
 from storm_vendors import everyone
-from vendor_line import VENDORS, VendorLine, of_vendors, vendor_line
+from vendor_line import VENDORS, VendorLine, of_vendors, vendor_line, vendor_list
 
 from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.destinations import destinations
@@ -155,6 +155,20 @@ def test_lists_follow_the_segments(every):
     assert every.apply(plan).rejected == {}
     assert _members(every) == {"customer-00002"}
     assert every.plan().changes == 0
+
+
+@every_one(having=Operation.JOIN, but={"salesforce", "files"})  # whose lists are not told apart by asking
+def test_another_list_for_a_segment_is_filled(every):
+    every.sync(person(1), person(2, segments="at_risk"))
+    every.destination = every.destination.model_copy(
+        update={"lists": {"champions": vendor_list(every.destination.module, every.app, "Winners")}}
+    )
+    assert every.plan().lists == {"champions": {"join": 1}}
+    assert every.sync().rejected == {}
+    assert _members(every) == {"customer-00001"}
+    assert every.plan().changes == 0
+    every.sync(person(1, segments="at_risk"), person(2, segments="at_risk"))
+    assert _members(every) == set()
 
 
 def test_who_leaves_the_audience_keeps_or_loses_what_the_configuration_says(every):

@@ -113,18 +113,19 @@ def vendor_line(
             folder,
             None,
             url,
-            _with_list(block, _list(vendor, server.app)),
+            _with_list(block, vendor_list(vendor, server.app)),
             connection_=connection,
             app=server.app,
         )
         assert server.app.complaints == []
 
 
-def _list(vendor: str, app: Any) -> str | None:
+def vendor_list(vendor: str, app: Any, name: str = "Champions") -> str | None:
+    """A list of a stand-in's, made where it can be; none where there are no lists."""
     if vendor == "salesforce":
         return "letterpress_win_back"
     make = getattr(app, "add_list", None) or getattr(app, "add_tag", None)
-    return make("Champions") if make else None
+    return make(name) if make else None
 
 
 def _with_list(block: Destination, list_id: str | None) -> Destination:

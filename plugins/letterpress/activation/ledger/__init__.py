@@ -45,7 +45,6 @@ from letterpress.activation.ledger.rows import (
     DONE,
     GRANTED,
     LIST,
-    MEMBER,
     MOVES_TO,
     PLANNED,
     PROFILE,
@@ -58,6 +57,7 @@ from letterpress.activation.ledger.rows import (
     Change,
     Claim,
     is_granted,
+    member_of,
 )
 from letterpress.activation.ledger.settling import settle
 
@@ -71,7 +71,6 @@ __all__ = [
     "DONE",
     "GRANTED",
     "LIST",
-    "MEMBER",
     "MOVES_TO",
     "PLANNED",
     "PROFILE",
@@ -92,6 +91,7 @@ __all__ = [
     "examine",
     "held",
     "is_granted",
+    "member_of",
     "note_suppressed",
     "payloads",
     "people_of",

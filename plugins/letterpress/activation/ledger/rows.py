@@ -1,5 +1,6 @@
 """The words of the ledger: states, facets, and what a change, a claim and a request are."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,7 +19,7 @@ QUEUED, DONE, REFUSED, ABANDONED = "queued", "done", "refused", "abandoned"  # o
 PROFILE, CONSENT, LIST = "profile", "consent", "list:"
 
 
-GRANTED, MEMBER, CLEARED, MOVES_TO = "granted", "member", "cleared", "move:"
+GRANTED, CLEARED, MOVES_TO = "granted", "cleared", "move:"
 
 
 ATTEMPTS = 3  # of a row that is refused for the time being
@@ -81,6 +82,11 @@ class Batch:
 def is_granted(acknowledged: str | None) -> bool:
     """Whether a destination holds no refusal of a person: an acknowledged opt-in, or nothing at all."""
     return acknowledged is None or acknowledged.startswith(GRANTED)
+
+
+def member_of(list_id: str) -> str:
+    """What is acknowledged of somebody in a list: another one under the same segment is joined anew."""
+    return f"member:{hashlib.sha256(list_id.encode()).hexdigest()[:16]}"
 
 
 def span_of(batch: Batch) -> tuple[sa.ColumnElement, ...]:

@@ -15,7 +15,6 @@ from letterpress.activation.ledger.rows import (
     DEAD,
     DONE,
     LIST,
-    MEMBER,
     MOVES_TO,
     NOTHING_PENDING,
     PROFILE,
@@ -125,9 +124,10 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     lists = connection.execute(
         sa.select(LEDGER.c.facet, LEDGER.c.acknowledged, LEDGER.c.state).where(theirs, LEDGER.c.facet.startswith(LIST))
     ).all()
-    joined = [facet for facet, acknowledged, _ in lists if acknowledged is not None]
-    connection.execute(sa.update(LEDGER).where(survivors, LEDGER.c.facet.in_(joined)).values(acknowledged=MEMBER))
-    for facet, _, state in lists:
+    for facet, acknowledged, state in lists:
+        if acknowledged is not None:
+            there_too = sa.update(LEDGER).where(survivors, LEDGER.c.facet == facet)
+            connection.execute(there_too.values(acknowledged=acknowledged))
         if state != ACCEPTED and there.get(facet) != SENT:  # who may have joined or left is to do so again
             plan_again(connection, destination, [new], facet=facet)
     is_stopped = _stopped(connection, destination, (old, new))
