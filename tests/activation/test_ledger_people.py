@@ -91,6 +91,13 @@ def test_where_mail_may_go_to_the_former_ids_profile_the_survivors_suppression_i
     assert book.state("new", CONSENT)[:2] == ("planned", "unsubscribed")
 
 
+def test_where_mail_may_go_to_the_survivors_profile_the_former_ids_suppression_is_sent_again(book):
+    book.done({"new": "n", "old": "o"})
+    book.done({"old": "unsubscribed"}, Operation.SUPPRESS, CONSENT)
+    move(book, "old", "new")
+    assert book.state("new", CONSENT)[:2] == ("planned", "unsubscribed")
+
+
 def test_where_neither_profile_gets_mail_nothing_is_sent_again(book):
     book.done({"new": "n", "old": "o"})
     book.done({"new": "unsubscribed", "old": "consent_withdrawn"}, Operation.SUPPRESS, CONSENT)

@@ -105,6 +105,22 @@ def test_who_withdraws_and_moves_house_under_another_id_at_once_is_suppressed_wh
     assert every.plan().changes == 0
 
 
+def test_who_withdraws_after_a_suppressed_id_became_theirs_is_suppressed(every, clock):
+    stays = person(7)
+    every.sync(person(1), person(2), stays)
+    every.sync(person(1).refused("consent_withdrawn"), person(2), stays)
+    every.publish(person(2), stays, moves=[("shop:C1", "customer-00001", "customer-00007")])
+    every.apply(every.plan())
+    clock.advance(60.0)
+    stopped = stays.refused("consent_withdrawn")
+    every.publish(person(2), stopped, moves=[("shop:C1", "customer-00001", "customer-00007")])
+    assert every.sync().rejected == {}
+    clock.advance(60.0)
+    reachable = {one.email for one in everyone(every, [person(1), person(2), stopped]) if one.is_reachable}
+    assert reachable == {"person2@example.com"}
+    assert every.plan().changes == 0
+
+
 def test_who_is_erased_and_moves_house_under_another_id_at_once_is_gone(every, clock):
     every.sync(person(1), person(2))
     moved = person(7, email="new@example.com")

@@ -118,6 +118,17 @@ def test_who_is_held_under_a_former_address_is_suppressed_there(vendor, client, 
     assert vendor.app.member(BEN) is None
 
 
+def test_a_suppression_makes_no_member_of_an_address_that_the_person_got_since(vendor, client):
+    subscribed(client, ("c1", ANNA))
+    assert send(client, Operation.SUPPRESS, Row("c1", CARA, former_emails=(ANNA,))).errors == {}
+    members = vendor.app.audience.members
+    assert {one["email_address"]: one["status"] for one in members.values()} == {ANNA: "unsubscribed"}
+    subscribed(client, ("c2", BEN), ("c3", CARA))
+    assert send(client, Operation.SUPPRESS, Row("c3", CARA, former_emails=(BEN,))).errors == {}
+    assert members[subscriber_hash(CARA)]["status"] == "unsubscribed"
+    assert members[subscriber_hash(BEN)]["status"] == "subscribed", "it is another customer's by now"
+
+
 def test_suppressing_somebody_who_cannot_be_mailed_anyway_is_a_success(vendor, client):
     subscribed(client, ("c1", ANNA))
     send(client, Operation.ERASE, Row("c1", ANNA))

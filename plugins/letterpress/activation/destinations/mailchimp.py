@@ -310,8 +310,12 @@ class Mailchimp:
         return self._archive(operation, key) if refused and refused.code == "member_exists" else refused
 
     def _suppress(self, rows: Sequence[Row]) -> Results:
-        """Members whose address we know in one request, those whose address changed by each of their hashes."""
-        here = by_address(rows)
+        """Members whose address we know in one request, those whose address changed by each of their hashes.
+
+        The request makes a member of an address that has none. Who has another one gets none for the new address: an
+        erasure later would know nothing of it.
+        """
+        here = by_address(row for row in rows if not row.former_emails)
         errors: dict[str, RowError | None] = {}
         unanswered: frozenset[str] = frozenset()
         if here:
@@ -322,7 +326,7 @@ class Mailchimp:
             errors.update(found.errors)
             unanswered = found.unanswered
         for row in rows:
-            for key in elsewhere(row):
+            for key in hashes(row) if row.former_emails else elsewhere(row):
                 if self._own(Operation.SUPPRESS, key, row.customer_id):
                     refused = self._patch(Operation.SUPPRESS, key, _UNSUBSCRIBED)
                     errors[row.customer_id] = errors.get(row.customer_id) or refused

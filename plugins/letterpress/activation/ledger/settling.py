@@ -116,35 +116,43 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
 
     A profile that was never acknowledged may be there all the same: it stays open, under its new id.
     """
-    survivors = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == new)
+    survivors, theirs = (
+        sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == one) for one in (new, old)
+    )
     there = dict(connection.execute(sa.select(LEDGER.c.facet, LEDGER.c.state).where(survivors)).all())
-    facets = list(there)
-    theirs = sa.and_(LEDGER.c.destination == destination, LEDGER.c.customer_id == old)
-    # A vendor that makes one of two profiles puts it into the lists of both.
-    lists = connection.execute(
-        sa.select(LEDGER.c.facet, LEDGER.c.acknowledged, LEDGER.c.state).where(theirs, LEDGER.c.facet.startswith(LIST))
-    ).all()
-    for facet, acknowledged, state in lists:
-        if acknowledged is not None:
-            there_too = sa.update(LEDGER).where(survivors, LEDGER.c.facet == facet)
-            connection.execute(there_too.values(acknowledged=acknowledged))
-        if state != ACCEPTED and there.get(facet) != SENT:  # who may have joined or left is to do so again
-            plan_again(connection, destination, [new], facet=facet)
-    is_stopped = _stopped(connection, destination, (old, new))
-    if new in is_stopped and old not in is_stopped:  # the profile that came may get mail
-        plan_again(connection, destination, [new], facet=CONSENT)
+    stopped = _stopped(connection, destination, (old, new))
+    _unite_lists(connection, destination, old, new, there)
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
     is_profile = sa.and_(theirs, LEDGER.c.facet == PROFILE, LEDGER.c.acknowledged.is_not(None))
     connection.execute(sa.update(LEDGER).where(is_profile).values(**settled))
-    connection.execute(sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(facets)).values(customer_id=new))
+    connection.execute(sa.update(LEDGER).where(theirs, LEDGER.c.facet.not_in(list(there))).values(customer_id=new))
     connection.execute(sa.delete(LEDGER).where(theirs))
     profiles = sa.and_(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == old)
     known = sa.select(PAYLOADS.c.target).where(PAYLOADS.c.destination == destination, PAYLOADS.c.customer_id == new)
     targets = [row[0] for row in connection.execute(known)]
     connection.execute(sa.update(PAYLOADS).where(profiles, PAYLOADS.c.target.not_in(targets)).values(customer_id=new))
     connection.execute(sa.delete(PAYLOADS).where(profiles))
-    if PROFILE in facets:  # the vendor made one of two profiles: what of which, only sending it again tells
+    if PROFILE in there:  # the vendor made one of two profiles: what of which, only sending it again tells
         plan_again(connection, destination, [new])
+    is_stopped = new in stopped if CONSENT in there else old in stopped
+    if is_stopped and not stopped >= ({old, new} if PROFILE in there else {old}):
+        plan_again(connection, destination, [new], facet=CONSENT)  # the other profile may get mail
+
+
+def _unite_lists(connection: sa.Connection, destination: str, old: str, new: str, there: Mapping[str, str]) -> None:
+    """A vendor that makes one of two profiles puts it into the lists of both; ``there`` are the survivor's facets."""
+    mine = LEDGER.c.destination == destination
+    lists = connection.execute(
+        sa.select(LEDGER.c.facet, LEDGER.c.acknowledged, LEDGER.c.state).where(
+            mine, LEDGER.c.customer_id == old, LEDGER.c.facet.startswith(LIST)
+        )
+    ).all()
+    for facet, acknowledged, state in lists:
+        if acknowledged is not None:
+            survivors = sa.and_(mine, LEDGER.c.customer_id == new, LEDGER.c.facet == facet)
+            connection.execute(sa.update(LEDGER).where(survivors).values(acknowledged=acknowledged))
+        if state != ACCEPTED and there.get(facet) != SENT:  # who may have joined or left is to do so again
+            plan_again(connection, destination, [new], facet=facet)
 
 
 def _stopped(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> set[str]:
