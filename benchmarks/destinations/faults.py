@@ -1,4 +1,4 @@
-"""Random faults over random histories at every destination, in as many processes as there are cores.
+"""Random faults over random histories at every destination, in one process more than there are cores: some wait.
 
 The storm is the tests' (``tests/activation/vendors/fault_storm.py``): people to whom things happen, synced through
 answers that are refused, lost or late, rows that are refused, and kills; then one calm run, and everything at the
@@ -36,7 +36,7 @@ def measure(folder: Path, faults: int) -> list[dict[str, Any]]:
     """Storms until so many faults have struck."""
     fired, wrong = Counter[str](), Counter[str]()
     histories = applies = 0
-    with ProcessPoolExecutor(psutil.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor((psutil.cpu_count() or 1) + 1, mp_context=get_context("spawn")) as pool:
         tasks = [pool.submit(_storm, str(folder), *one) for one in _tasks(faults)]
         for number, task in enumerate(as_completed(tasks), start=1):
             outcome = task.result()
