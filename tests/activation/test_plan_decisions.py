@@ -231,6 +231,9 @@ CASES = {
     "leavers are deleted: a suppression outlives it": Case(
         "delete", GONE, {"profile": accepted(), "consent": accepted("unsubscribed")}, {"profile": "delete"}
     ),
+    "leavers are deleted: erased afterwards": profile(
+        "delete", GONE, accepted(None), "erase", live="erased"
+    ),
     # -- lists
     "in the segment, new": Case("list", CHAMPION, {}, {"profile": "create", LIST: "join"}),
     "in the segment, not in the list": member(CHAMPION, None, "join"),

@@ -154,7 +154,10 @@ def _judged(destination: Destination) -> str:
                     else reason
                 end as reason,
                 (erased.customer_id is not null or coalesce(reason = 'erased', false))
-                and (is_held or consent_held is not null or may_be_granted) as is_erased,
+                and (
+                    is_held or consent_held is not null or may_be_granted
+                    or (held_id is not null and acknowledged is null and state is null)  -- deleted, or archived there
+                ) as is_erased,
                 {TOLD} as told
             from joined
             left join erased on erased.customer_id = coalesce(joined.held_id, joined.customer_id)

@@ -250,6 +250,22 @@ def test_an_erasure_reaches_the_destination_leaves_a_receipt_and_nobody_comes_ba
     assert plan.changes == 0
 
 
+@every_one(having=Operation.DELETE)
+def test_an_erasure_reaches_who_was_deleted_before(every, clock):
+    every.destination = every.destination.model_copy(update={"leavers": "delete"})
+    every.sync(person(1), person(2))
+    every.sync(person(2))
+    every.suppress(person(1), "erased")
+    assert every.sync(person(2)).rejected == {}
+    clock.advance(30 * 24 * 3600.0)
+    every.sync(person(2))
+    assert {one for one, _ in every.ledger()} == {"customer-00002"}
+    assert set(every.held(person(1), person(2))) == {"customer-00002"}
+    with stores.opened(every.stores_url) as engine, stores.reading(engine) as connection:
+        assert len(connection.execute(stores.ERASURES.select()).all()) == 1
+    assert every.plan().changes == 0
+
+
 @every_one(but={"files"})  # a file takes every address
 def test_a_bad_row_is_found_told_and_tried_again_when_it_changes_or_on_request(every):
     everybody = [person(number) for number in range(1, 8)]

@@ -385,3 +385,36 @@ def test_preparing_on_a_bad_day_creates_each_merge_field_once(vendor, opened, fa
     assert list(vendor.app.audience.fields) == [
         *("FNAME", "LNAME", "ADDRESS", "PHONE", "CUSTOMERID", "RFM", "DECILE", "SINCE", "SEGMENTS")
     ]
+
+
+def _leave_behind(client, how: str) -> Row:
+    """A member stays archived under an address that the ledger will forget; the person as she is erased later."""
+    subscribed(client, ("c1", ANNA))
+    if how == "deleted":
+        send(client, Operation.DELETE, Row("c1", ANNA))
+        return Row("c1", None)
+    subscribed(client, ("c2", BEN) if how != "readdressed" else ("", BEN))
+    if how == "readdressed":  # to the address of a member
+        send(client, Operation.UPSERT, person("c1", BEN)._replace(former_emails=(ANNA,)))
+        return Row("c1", BEN)
+    send(client, Operation.MOVE, Row("c1", ANNA, moves_to="c2"))
+    if how == "merged":
+        return Row("c2", BEN)
+    send(client, Operation.MOVE, Row("c2", BEN, moves_to="c3"))
+    return Row("c3", BEN)
+
+
+@pytest.mark.parametrize("how", ["deleted", "readdressed", "merged", "merged twice"])
+def test_an_erasure_reaches_the_members_that_were_left_behind(vendor, client, how):
+    row = _leave_behind(client, how)
+    assert vendor.app.member(ANNA)["status"] == "archived"
+    assert send(client, Operation.ERASE, row).errors == {}
+    assert vendor.app.audience.members == {}
+    assert send(client, Operation.ERASE, row).errors.keys() == ({"c1"} if how == "deleted" else set())
+
+
+def test_an_erasure_leaves_an_address_alone_that_became_somebody_elses(vendor, client):
+    row = _leave_behind(client, "merged")
+    subscribed(client, ("c9", ANNA))
+    assert send(client, Operation.ERASE, row).errors == {}
+    assert [one["email_address"] for one in vendor.app.audience.members.values()] == [ANNA]

@@ -20,8 +20,8 @@ create the surviving one would archive the member, and bring it back without its
 has a member of its own, that one stays and the former is archived. The vendor finds nobody by a merge field, so the
 whole audience is read for it, once for each batch of moves.
 
-**Delete** archives: the person may come back. **Erase** deletes for good; the vendor then refuses that address for
-ever, until its owner subscribes by the vendor's own form.
+**Delete** archives: the person may come back. **Erase** deletes for good, also who was archived or left behind; the
+vendor then refuses that address for ever, until its owner subscribes by the vendor's own form.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +38,7 @@ from letterpress.activation.destinations.http import JsonApi
 from letterpress.activation.destinations.parts.mailchimp import (
     ID_FIELD,
     Authorisation,
+    LeftBehind,
     by_address,
     check_nobody_was_subscribed,
     checked_address,
@@ -142,7 +143,7 @@ def open_client(connection: Connection, options: Options) -> Iterator["Mailchimp
         timeout=TIMEOUT,
     )
     try:
-        yield Mailchimp(api, options.list_id)
+        yield Mailchimp(api, options.list_id, LeftBehind(connection.kept))
     finally:
         api.close()
 
@@ -150,8 +151,8 @@ def open_client(connection: Connection, options: Options) -> Iterator["Mailchimp
 class Mailchimp:
     """The operations of :class:`~letterpress.activation.destinations.spec.Client`."""
 
-    def __init__(self, api: JsonApi, list_id: str):
-        self._api, self._list = api, f"/3.0/lists/{list_id}"
+    def __init__(self, api: JsonApi, list_id: str, left_behind: LeftBehind):
+        self._api, self._list, self._left = api, f"/3.0/lists/{list_id}", left_behind
 
     @property
     def requests(self) -> int:
@@ -195,7 +196,7 @@ class Mailchimp:
 
     def send(self, operation: Operation, rows: Sequence[Row], *, key: str, list_id: str | None) -> Results:
         """The answers are there at once; what is sent again changes nothing, so the key is not needed."""
-        known = [row for row in rows if row.email or (row.vendor_id and operation not in _BY_ADDRESS)]
+        known = [row for row in rows if row.email or (operation not in _BY_ADDRESS and self._is_known(row))]
         unknown = {row.customer_id for row in rows} - {row.customer_id for row in known}
         errors = dict.fromkeys(unknown, RowError("no_email", "a member is named by its address, and there is none"))
         if not known:
@@ -304,8 +305,11 @@ class Mailchimp:
     def _rename(self, operation: Operation, row: Row, key: str) -> RowError | None:
         """A member gets the person's new address; where that is a member too, the former one is archived."""
         former = self._own(operation, key, row.customer_id)
-        if former is None or former["status"] in _SILENT:
-            return None  # renamed before, no longer this person's, or nothing to take along
+        if former is None:
+            return None  # renamed before, or no longer this person's
+        self._left.note(row.customer_id, {key: row.customer_id})
+        if former["status"] in _SILENT:
+            return None  # nothing to take along
         refused = self._patch(operation, key, {"email_address": row.email})
         return self._archive(operation, key) if refused and refused.code == "member_exists" else refused
 
@@ -364,6 +368,8 @@ class Mailchimp:
         taken = self._ids_among({row.moves_to for row, _ in moving}) if moving else set()
         errors: dict[str, RowError | None] = {}
         for row, member in moving:
+            left = {**self._left.of(row.customer_id), member["id"]: row.customer_id}
+            self._left.note(row.moves_to or "", left)
             if row.moves_to not in taken:
                 changes = {"merge_fields": {ID_FIELD: row.moves_to}}
                 refused = self._patch(Operation.MOVE, member["id"], changes)
@@ -373,6 +379,9 @@ class Mailchimp:
             errors[row.customer_id] = errors.get(row.customer_id) or refused
         return results_of(errors)
 
+    def _is_known(self, row: Row) -> bool:
+        return bool(hashes(row) or self._left.of(row.customer_id))
+
     def _ids_among(self, wanted: Collection[str | None]) -> set[str | None]:
         """Those of our ids that members carry."""
         carried = (member["merge_fields"].get(ID_FIELD) for member in self._members(Operation.MOVE, None))
@@ -380,22 +389,26 @@ class Mailchimp:
 
     def _delete(self, row: Row) -> RowError | None:
         own = [member for key in hashes(row) if (member := self._own(Operation.DELETE, key, row.customer_id))]
+        self._left.note(row.customer_id, {one["id"]: row.customer_id for one in own})
         refusals = [refused for one in own if (refused := self._archive(Operation.DELETE, one["id"]))]
         return refusals[0] if refusals else None
 
     def _erase(self, row: Row) -> RowError | None:
-        """The member that we know of, and the one of the present address.
+        """The member that we know of, the one of the present address, and whoever was left behind.
 
-        One that carries another customer's id is left alone, and the person reported: somebody has to look.
+        One that carries another customer's id is left alone, and the person reported: somebody has to look. Of whom
+        was left behind, that is no news.
         """
-        error = None
-        for key in hashes(row):
+        error, left = None, self._left.of(row.customer_id)
+        for key in dict.fromkeys([*hashes(row), *left]):
             member = self._one(Operation.ERASE, key, ("id", "merge_fields"))
-            if member and not is_of(member, row.customer_id):
-                error = RowError("held_by_another", "the member carries another customer's id")
-            elif member:
+            if member and (is_of(member, row.customer_id) or is_of(member, left.get(key, ""))):
                 path = f"{self._list}/members/{key}/actions/delete-permanent"
                 self._api.request(Operation.ERASE, "POST", path, expected=(404,))
+            elif member and key not in left:
+                error = RowError("held_by_another", "the member carries another customer's id")
+        if error is None:
+            self._left.forget(row.customer_id)
         return error
 
     def _archive(self, operation: Operation, key: str) -> RowError | None:

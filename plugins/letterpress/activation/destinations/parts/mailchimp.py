@@ -1,7 +1,7 @@
 """How Mailchimp's API is spoken to and what its answers mean; what is done with it stands in the module beside."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import md5
 from typing import Any
@@ -138,6 +138,34 @@ def refused_of(
 def results_of(errors: Mapping[str, RowError | None]) -> Results:
     """An answer from the errors by customer; one that is none is a success."""
     return Results({customer_id: error for customer_id, error in errors.items() if error is not None})
+
+
+class LeftBehind:
+    """Members who stay at the vendor, archived or bounced, when their person has none or another one: by our id.
+
+    The ledger forgets an address with the profile that had it, and an erasure has to reach them all the same. Each is
+    kept with the id that it carries, since an address may become somebody else's.
+    """
+
+    def __init__(self, kept: MutableMapping[str, str]):
+        self._kept = kept
+
+    def of(self, customer_id: str) -> dict[str, str]:
+        """A person's: hash of the address -> the id that the member carries."""
+        return orjson.loads(self._kept.get(self._name(customer_id), "{}"))
+
+    def note(self, customer_id: str, members: Mapping[str, str]) -> None:
+        """Before they are left there."""
+        before = self.of(customer_id)
+        if not members.items() <= before.items():
+            self._kept[self._name(customer_id)] = orjson.dumps({**before, **members}).decode()
+
+    def forget(self, customer_id: str) -> None:
+        """They are gone."""
+        self._kept.pop(self._name(customer_id), None)
+
+    def _name(self, customer_id: str) -> str:
+        return f"left behind: {customer_id}"
 
 
 def by_address(rows: Iterable[Row]) -> dict[str, list[Row]]:
