@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.apply import ApplyResult, advance, apply_plan
@@ -89,33 +90,35 @@ def row(one: Person) -> dict[str, Any]:
 def write_version(folder: Path, people: list[Person], moves: Sequence[tuple[str, str, str]] = ()) -> str:
     """A version directory that holds exactly these people; ``moves`` are (account, former id, surviving id)."""
     folder.mkdir(parents=True)
+    columns = {"customer_id": "varchar", "email": "varchar", **audiences()["activation.sync_customers"]}
+    typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    present = {key: new for key, _, new in moves}  # whose an account is after its last change
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
-        connection.execute("create schema activation; create schema marts; create schema operations")
-        columns = {"customer_id": "varchar", "email": "varchar", **audiences()["activation.sync_customers"]}
-        typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        connection.execute(f"create table activation.sync_customers ({typed})")
-        connection.execute("create table marts.dim_customers (customer_id varchar)")
-        connection.execute(
-            "create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar)"
-        )
-        connection.execute(
-            "create table operations.fct_identity_changes"
-            " (source_customer_key varchar, old_customer_id varchar, new_customer_id varchar)"
-        )
-        for key, old, new in moves:
-            connection.execute("insert into operations.fct_identity_changes values (?, ?, ?)", [key, old, new])
-        for key, new in {key: new for key, _, new in moves}.items():  # whose an account is after its last change
-            connection.execute("insert into marts.dim_customer_identities values (?, ?)", [key, new])
-        if not people:
-            return str(folder)
-        rows = [row(one) for one in people]
-        names = ", ".join(rows[0])
-        connection.executemany(
-            f"insert into activation.sync_customers ({names}) values ({', '.join('?' * len(rows[0]))})",
-            [tuple(one.values()) for one in rows],
-        )
-        connection.executemany("insert into marts.dim_customers values (?)", [(one.customer_id,) for one in people])
+        connection.execute(f"""
+            begin;
+            create schema activation;
+            create schema marts;
+            create schema operations;
+            create table activation.sync_customers ({typed});
+            create table marts.dim_customers (customer_id varchar);
+            create table marts.dim_customer_identities (source_customer_key varchar, customer_id varchar);
+            create table operations.fct_identity_changes
+                (source_customer_key varchar, old_customer_id varchar, new_customer_id varchar);
+        """)
+        _fill(connection, "operations.fct_identity_changes", list(moves))
+        _fill(connection, "marts.dim_customer_identities", list(present.items()))
+        _fill(connection, "marts.dim_customers", [(one.customer_id,) for one in people])
+        if people:
+            given = pa.Table.from_pylist([row(one) for one in people])
+            connection.register("given", given)
+            connection.execute("insert into activation.sync_customers by name select * from given")
+        connection.execute("commit")
     return str(folder)
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[str]]) -> None:
+    if rows:
+        connection.executemany(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", rows)
 
 
 @dataclass
