@@ -351,9 +351,12 @@ def test_sending_costs_next_to_nothing_beyond_joining_bytes():
     rows = some(10_000, attributes={"first_name": "Anna", "orders": 3, "loyalty_tier": "gold"})
     client.send(Operation.UPSERT, rows, key="k", list_id=None)
     assert len(orjson.loads(sink.body)["data"]["attributes"]["profiles"]["data"]) == 10_000
-    took = []
-    for _ in range(7):
+    sent, joined = [], []
+    for _ in range(7):  # by turns: a machine that is busy is so for both
         begin = time.perf_counter()
         client.send(Operation.UPSERT, rows, key="k", list_id=None)
-        took.append(time.perf_counter() - begin)
-    assert min(took) < 10_000 * 1e-6
+        middle = time.perf_counter()
+        b",".join([row.payload for row in rows])
+        sent.append(middle - begin)
+        joined.append(time.perf_counter() - middle)
+    assert min(sent) < 4 * min(joined)
