@@ -31,6 +31,24 @@ def test_everything_of_a_former_id_becomes_the_surviving_ones_where_that_has_non
     assert book.profiles() == {("new", "a"): "a"}
 
 
+@pytest.mark.parametrize("then", ["move:new", "b", "erase"])
+def test_an_id_that_a_lost_move_may_have_made_stays_known_when_something_else_is_done(book, then):
+    book.done({"old": "a"})
+    book.begin({"old": "move:between"}, Operation.MOVE)
+    operations = {"move:new": Operation.MOVE, "b": Operation.UPSERT, "erase": Operation.ERASE}
+    book.done({"old": then}, operations[then])
+    assert book.state("between")[:4] == ("sent", None, then, 0)
+    book.done({"between": "move:new"}, Operation.MOVE)
+    assert "between" not in book.rows()
+
+
+def test_a_lost_move_that_is_made_again_opens_no_other_id(book):
+    book.done({"old": "a"})
+    book.begin({"old": "move:new"}, Operation.MOVE)
+    book.done({"old": "move:new"}, Operation.MOVE)
+    assert set(book.rows()) == {"new"}
+
+
 def test_where_both_have_a_profile_the_survivors_is_written_again(book):
     book.done({"new": "n", "old": "o"})
     book.done({"new": "member"}, Operation.JOIN, LIST)

@@ -94,6 +94,20 @@ def test_a_former_id_that_nothing_is_held_of_moves_nowhere(plan):
 REFUSED = B.refused("unsubscribed")
 
 
+def test_a_move_whose_answer_was_lost_and_that_leads_on_by_now_is_looked_for_at_both_ids(plan):
+    lost = held(A, Facet("x", "sent", MOVED))
+    found = plan([C], [("shop:1", A, B), ("shop:1", B, C)], lost)
+    assert found == {
+        ONE: {"profile": f"move to {C.customer_id}"},
+        OTHER_ONE: {"profile": f"move to {C.customer_id}"},
+        C.customer_id: {"profile": "update"},
+    }
+    assert plan.versions[0][OTHER_ONE]["profile"].base_revision == 0
+    found = plan([B, C], [("shop:1", A, B), ("shop:1", B, C)], lost)
+    assert OTHER_ONE in found, "somebody's still: it is written to, not moved"
+    assert found[OTHER_ONE] == {"profile": "create"}
+
+
 def test_who_may_not_be_written_to_is_suppressed_under_the_id_that_is_known_there_and_moves(plan):
     found = plan([REFUSED], [("shop:1", A, B)], held(A))
     assert found == {ONE: {"consent": "suppress", "profile": f"move to {OTHER_ONE}"}}

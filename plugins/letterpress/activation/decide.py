@@ -311,6 +311,7 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
     ).fetchall()[0][0]
     if tables < 2:
         return
+    _load_begun(duck)
     duck.execute(f"""
         insert into moves
         with there as (
@@ -346,6 +347,33 @@ def _load_moves(duck: "DuckDBPyConnection") -> None:
         where 'erased' in (suppressed.reason, refusal)
     """)
     duck.execute("delete from moves where old_id in (from erased)")
+
+
+def _load_begun(duck: "DuckDBPyConnection") -> None:
+    """Ids that a move may have given to a profile, its answer being lost, and that are nobody's by now.
+
+    The ledger knows the profile by the id before. It may be there under either, so both go on to the present one.
+    """
+    duck.execute(f"""
+        create temp table begun as
+        select distinct substr(pending, {len(ledger.MOVES_TO) + 1}) as customer_id
+        from unsettled
+        where facet = '{ledger.PROFILE}' and state = 'sent' and pending like '{ledger.MOVES_TO}%'
+    """)
+    duck.execute(f"""
+        delete from begun
+        where customer_id in (select customer_id from published.marts.dim_customers)
+            or customer_id in (select customer_id from held where facet = '{ledger.PROFILE}')
+    """)
+    duck.execute(f"""
+        insert into held by name
+        select '{ledger.PROFILE}' as facet, customer_id, 0 as revision from begun
+    """)
+    duck.execute(f"""
+        insert into unsettled by name
+        select '{ledger.PROFILE}' as facet, customer_id, 'sent' as state, 'move' as operation, false as is_queued
+        from begun
+    """)
 
 
 def _load_members(duck: "DuckDBPyConnection", destination: Destination) -> None:

@@ -5,10 +5,13 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from letterpress.activation import stores
+from letterpress.activation.destinations.spec import Operation
 from letterpress.activation.ledger.rows import (
     ABANDONED,
     ACCEPTED,
     DEAD,
+    MOVES_TO,
+    PROFILE,
     QUEUED,
     REFUSED,
     REJECTED,
@@ -82,8 +85,11 @@ def claim(
 ) -> None:
     """Mark what was examined as under way in one request, within the same write transaction.
 
-    ``payloads`` are the profiles that the destination will hold: customer_id, target, sealed.
+    ``payloads`` are the profiles that the destination will hold: customer_id, target, sealed. A move whose answer was
+    lost may have been made: where something else is done now, the id that it went to is known from here on.
     """
+    if batch.facet == PROFILE:
+        _open_ids(connection, batch, claims)
     stores.write_many(
         connection,
         LEDGER,
@@ -101,6 +107,20 @@ def claim(
         connection, PAYLOADS, ("customer_id", "target", "sealed"), payloads, {"destination": batch.destination}
     )
     stores.upsert(connection, BATCHES, [{**batch.__dict__, "operation": str(batch.operation), "run_id": run_id}])
+
+
+def _open_ids(connection: sa.Connection, batch: Batch, claims: Sequence[Claim]) -> None:
+    """Rows for the ids that earlier moves may have made, and that the ledger does not know."""
+    begun = {
+        one.pending.removeprefix(MOVES_TO): one.target
+        for one in claims
+        if one.pending and one.pending.startswith(MOVES_TO) and one.pending != one.target
+    }
+    wanted = [Change(one, Operation.MOVE, 0, target) for one, target in sorted(begun.items())]
+    known = known_rows(connection, batch.destination, PROFILE, wanted) if wanted else {}
+    rows = [(one.customer_id, one.target) for one in wanted if one.customer_id not in known]
+    same = {"destination": batch.destination, "facet": PROFILE, "state": SENT, "operation": str(Operation.MOVE)}
+    stores.write_many(connection, LEDGER, ("customer_id", "pending"), rows, {**same, "revision": 0, "attempt": 0})
 
 
 def abandon(connection: sa.Connection, destination: str) -> list[str]:
