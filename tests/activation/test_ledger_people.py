@@ -123,6 +123,16 @@ def test_where_neither_profile_gets_mail_nothing_is_sent_again(book):
     assert book.state("new", CONSENT)[:2] == ("accepted", "unsubscribed")
 
 
+def test_a_suppression_of_ours_that_a_vendor_may_take_over_is_the_survivors_until_it_is_lifted_there(book):
+    """The next pull tells of it again: it is known as ours, and whoever may be written to is opted in again."""
+    book.done({"new": "n", "old": "o"})
+    book.done({"new": "granted:x"}, Operation.SUBSCRIBE, CONSENT)
+    book.done({"old": "consent_withdrawn"}, Operation.SUPPRESS, CONSENT)
+    move(book, "old", "new")
+    assert book.state("new", CONSENT)[:2] == ("planned", "consent_withdrawn")
+    assert book.rows(CONSENT)["new"]["operation"] == "suppress"
+
+
 # -- erasure -----------------------------------------------------------------------------------------------------
 
 

@@ -350,14 +350,12 @@ class Sender:
         emails = {item.customer_id: item.email for item in items}
         is_whole = self.destination.shape.is_written_by_subscribe
         for customer_id, target, sealed in ledger.all_payloads(connection, self.destination.name, list(emails)):
-            is_known = target.startswith(ledger.GRANTED) and target.endswith(self._mark(emails[customer_id]))
+            is_known = target.startswith(ledger.GRANTED) and target.endswith(
+                suppression.mark(emails[customer_id], self._identity_key)
+            )
             if not is_known or is_whole:
                 found.setdefault(customer_id, {})[target] = self._seal.open(sealed)
         return found
-
-    def _mark(self, email: str | None) -> str:
-        """What tells the address of an opt-in without holding it."""
-        return ":" + suppression.hash_email(email or "", self._identity_key)[:16]
 
     def _people(self, connection: sa.Connection, operation: Operation, items: Sequence[Item]) -> list[Row]:
         """Rows of people without their profile's attributes; where the audience has no address, the ledger's."""
@@ -401,7 +399,7 @@ class Sender:
         return [
             (
                 one.customer_id,
-                one.target + self._mark(one.email),
+                one.target + suppression.mark(one.email, self._identity_key),
                 (is_whole and one.profile) or payloads.addressed(self.destination, one.email),
             )
             for one in items

@@ -1,7 +1,7 @@
 """What destinations and people say about consent, before anything is pushed: into live suppression at once."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -46,10 +46,28 @@ def take_over(
     echoes = _echoes(connection, destination, events)
     events = [event for event in events if (event.external_id, event.reason) not in echoes]
     new = suppression.suppress(connection, _entries(events, destination, identity_key))
-    ledger.note_suppressed(
-        connection, destination, {event.external_id: event.reason for event in events if event.external_id}
-    )
+    people = {event.external_id: event for event in events if event.external_id}
+    news = ledger.note_suppressed(connection, destination, {one: event.reason for one, event in people.items()})
+    told = {one: people[one] for one in news}
+    elsewhere = _opted_in_elsewhere(connection, destination, told, identity_key)
+    ledger.plan_again(connection, destination, elsewhere, facet=ledger.CONSENT)
     return new
+
+
+def _opted_in_elsewhere(
+    connection: sa.Connection, destination: str, events: Mapping[str, SuppressionEvent], identity_key: bytes
+) -> set[str]:
+    """Whose opt-in the destination has, or may have, for another address than the one that it suppresses.
+
+    Mail may go there still, which the event says nothing of.
+    """
+    return {
+        customer_id
+        for customer_id, target, _ in ledger.all_payloads(connection, destination, events)
+        if target.startswith(ledger.GRANTED)
+        and (email := events[customer_id].email)
+        and not target.endswith(suppression.mark(email, identity_key))
+    }
 
 
 def _entries(events: Sequence[SuppressionEvent], source: str, identity_key: bytes) -> list[suppression.Suppression]:

@@ -43,6 +43,11 @@ def hash_email(email: str, identity_key: bytes) -> str:
     return hmac.digest(identity_key, normalise_email(email).encode(), "sha256").hex()
 
 
+def mark(email: str | None, identity_key: bytes) -> str:
+    """What tells the address of an opt-in without holding it: it ends the name that the ledger keeps its profile by."""
+    return ":" + hash_email(email or "", identity_key)[:16]
+
+
 def hash_customer(customer_id: str, identity_key: bytes) -> str:
     """The keyed hash that a person's own will is kept under, whatever the address."""
     return hmac.digest(identity_key, b"customer:" + customer_id.encode(), "sha256").hex()

@@ -150,6 +150,23 @@ def test_who_comes_back_with_another_address_is_one_profile(every, clock):
     assert every.plan().changes == 0
 
 
+def test_who_comes_back_with_another_address_and_withdraws_again_is_suppressed_at_both(every, clock):
+    every.sync(person(1))
+    every.sync(person(1).refused("consent_withdrawn"))
+    clock.advance(30.0)
+    granted_at = datetime.fromtimestamp(clock.now() - 10, UTC)
+    back = person(1, email="new@example.com", consent_proof="proof-2", granted_at=granted_at)
+    every.pull()
+    every.sync(back)
+    clock.advance(30.0)
+    every.pull()
+    moved = person(1, email="newer@example.com", consent_proof="proof-2", granted_at=granted_at)
+    every.sync(moved.refused("consent_withdrawn"))
+    clock.advance(60.0)
+    assert {one.email for one in everyone(every, [moved]) if one.is_reachable} == set()
+    assert every.plan().changes == 0
+
+
 def test_who_is_suppressed_between_plan_and_batch_is_in_no_payload(every):
     every.publish(person(1), person(2))
     plan = every.plan()

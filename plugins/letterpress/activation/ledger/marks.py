@@ -21,14 +21,14 @@ from letterpress.activation.ledger.rows import (
 from letterpress.activation.stores import LEDGER
 
 
-def note_suppressed(connection: sa.Connection, destination: str, people: Mapping[str, str]) -> None:
+def note_suppressed(connection: sa.Connection, destination: str, people: Mapping[str, str]) -> list[str]:
     """The destination itself said that it suppresses these people (customer id -> reason): no request is needed.
 
-    People whom the ledger does not know get a row too, or nobody would lift the suppression there after a
-    new opt-in.
+    Returns of whom that is news. People whom the ledger does not know get a row too, or nobody would lift the
+    suppression there after a new opt-in.
     """
     if not people:
-        return
+        return []
     wanted = [Change(one, Operation.SUPPRESS, 0, reason) for one, reason in sorted(people.items())]
     known = known_rows(connection, destination, CONSENT, wanted)
     rows = [
@@ -38,6 +38,7 @@ def note_suppressed(connection: sa.Connection, destination: str, people: Mapping
     ]
     same = {"destination": destination, "facet": CONSENT, "state": ACCEPTED, "attempt": 0, "pending": None}
     stores.write_many(connection, LEDGER, ("customer_id", "acknowledged", "revision"), rows, same)
+    return [row[0] for row in rows]
 
 
 def plan_again(

@@ -27,6 +27,7 @@ from letterpress.activation.ledger.rows import (
     span_of,
 )
 from letterpress.activation.stores import ERASURES, LEDGER, PAYLOADS
+from letterpress.activation.suppression import LIFTABLE
 
 _NOTHING_HELD = {"state": ACCEPTED, "acknowledged": None, "vendor_id": None, **NOTHING_PENDING}
 
@@ -121,6 +122,15 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     )
     there = dict(connection.execute(sa.select(LEDGER.c.facet, LEDGER.c.state).where(survivors)).all())
     stopped = _stopped(connection, destination, (old, new))
+    if (
+        PROFILE in there
+        and stopped.get(old) == Operation.SUPPRESS
+        and new not in stopped
+        and there.get(CONSENT) != SENT
+    ):
+        # The vendor may have taken our suppression over, and would tell of it as if the person had just unsubscribed.
+        connection.execute(sa.delete(LEDGER).where(survivors, LEDGER.c.facet == CONSENT))
+        there.pop(CONSENT, None)
     _unite_lists(connection, destination, old, new, there)
     settled = {"state": ACCEPTED, **NOTHING_PENDING}
     is_profile = sa.and_(theirs, LEDGER.c.facet == PROFILE, LEDGER.c.acknowledged.is_not(None))
@@ -135,7 +145,7 @@ def _rekey(connection: sa.Connection, destination: str, old: str, new: str) -> N
     if PROFILE in there:  # the vendor made one of two profiles: what of which, only sending it again tells
         plan_again(connection, destination, [new])
     is_stopped = new in stopped if CONSENT in there else old in stopped
-    if is_stopped and not stopped >= ({old, new} if PROFILE in there else {old}):
+    if is_stopped and not stopped.keys() >= ({old, new} if PROFILE in there else {old}):
         plan_again(connection, destination, [new], facet=CONSENT)  # the other profile may get mail
 
 
@@ -155,15 +165,22 @@ def _unite_lists(connection: sa.Connection, destination: str, old: str, new: str
             plan_again(connection, destination, [new], facet=facet)
 
 
-def _stopped(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> set[str]:
-    """To whom of these people no mail goes for sure: acknowledged, and nothing later that might be there."""
-    query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged).where(
+def _stopped(connection: sa.Connection, destination: str, customer_ids: Iterable[str]) -> dict[str, str | None]:
+    """To whom of these people no mail goes for sure (acknowledged, and nothing later that might be there), and how.
+
+    ``suppress`` are those whom the destination suppresses because the warehouse said so, and who may come back.
+    """
+    query = sa.select(LEDGER.c.customer_id, LEDGER.c.acknowledged, LEDGER.c.operation).where(
         LEDGER.c.destination == destination,
         LEDGER.c.facet == CONSENT,
         LEDGER.c.customer_id.in_(customer_ids),
         LEDGER.c.state == ACCEPTED,
     )
-    return {one for one, acknowledged in connection.execute(query) if not is_granted(acknowledged)}
+    return {
+        one: operation if acknowledged in LIFTABLE else None
+        for one, acknowledged, operation in connection.execute(query)
+        if not is_granted(acknowledged)
+    }
 
 
 def _reject(connection: sa.Connection, batch: Batch, customer_id: str, error: RowError) -> bool:

@@ -53,8 +53,13 @@ class Consent:
             return self._kinds
 
     def stop(self, row: Row, kinds: Sequence[str]) -> RowError | None:
-        """End kinds of mail to our address of a person and to HubSpot's, which is older where it was not updated."""
+        """End kinds of mail to our address of a person and to those that HubSpot has of the person.
+
+        They are older where a contact was not updated; an opt-in for another address makes a contact without our id.
+        """
         held = self._records.found(ID, [row.customer_id], ["email"])
+        for contact in self._records.found("email", row.former_emails, [ID, "email"]):
+            held += [] if contact["properties"].get(ID) else [contact]
         emails = {email for email in ((row.email or "").lower(), *map(email_of, held)) if email}
         why = f"Letterpress: {row.reason or 'suppressed'}"
         for email in sorted(emails):
