@@ -110,6 +110,17 @@ def test_a_withdrawal_that_we_passed_on_does_not_outlive_an_opt_in_given_before_
     assert not line.at_esp()["customer-00001"]["suppressed"]
 
 
+def test_a_withdrawal_that_we_passed_on_and_that_comes_back_under_another_name_does_not_either(line):
+    line.sync(person(1))
+    line.sync(person(1).refused("consent_withdrawn"))
+    at_esp(line, person(1), "unsubscribed")
+    line.pull()
+    assert suppression.summary(line.stores_url) == {}
+    at_esp(line, person(1), "complained")
+    line.pull()
+    assert suppression.summary(line.stores_url) == {"complained": 2}
+
+
 def test_without_a_proof_nobody_comes_back(line):
     line.sync(person(1))
     line.sync(person(1).refused("consent_withdrawn"))

@@ -44,7 +44,7 @@ def take_over(
     It makes no difference whether the destination was asked or told of it by itself.
     """
     echoes = _echoes(connection, destination, events)
-    events = [event for event in events if (event.external_id, event.reason) not in echoes]
+    events = [event for event in events if event.reason not in echoes.get(event.external_id, ())]
     new = suppression.suppress(connection, _entries(events, destination, identity_key))
     people = {event.external_id: event for event in events if event.external_id}
     news = ledger.note_suppressed(connection, destination, {one: event.reason for one, event in people.items()})
@@ -88,21 +88,21 @@ def _entries(events: Sequence[SuppressionEvent], source: str, identity_key: byte
 
 def _echoes(
     connection: sa.Connection, destination: str, events: Sequence[SuppressionEvent]
-) -> set[tuple[str | None, str]]:
-    """Suppressions that we asked the destination for because the warehouse knew of a withdrawal.
+) -> dict[str | None, frozenset[str]]:
+    """Suppressions that we asked the destination for because the warehouse knew of a withdrawal: id -> reasons.
 
     Their instant is that of our request, later than the withdrawal: taken over, they would outlive an opt-in
-    that was given in between. The warehouse goes on refusing these people by itself.
+    that was given in between. The warehouse goes on refusing these people by itself. What was acknowledged may come
+    back under another reason: whoever gets no mail has nothing to unsubscribe from.
     """
-    rows = ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id})
-    return {
-        (row["customer_id"], reason)
-        for row in rows
-        for reason in suppression.LIFTABLE
-        if row["facet"] == ledger.CONSENT
-        and row["operation"] == Operation.SUPPRESS
-        and reason in (row["acknowledged"], row["pending"])
-    }
+    found: dict[str | None, frozenset[str]] = {}
+    for row in ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id}):
+        if row["facet"] != ledger.CONSENT or row["operation"] != Operation.SUPPRESS:
+            continue
+        is_certain = row["pending"] is None and row["acknowledged"] in suppression.LIFTABLE
+        ours = suppression.LIFTABLE if is_certain else {row["acknowledged"], row["pending"]}
+        found[row["customer_id"]] = frozenset(ours) & frozenset(suppression.LIFTABLE)
+    return found
 
 
 def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str, identity_key: bytes) -> int:

@@ -187,10 +187,13 @@ class Crowd:
         self._moves(one, other)
 
     def _merge(self, line: Any, one: Somebody) -> None:
-        """Two ids turn out to be one person; the other one stays."""
+        """Two ids turn out to be one person; the other one stays, and the later opt-in is the person's."""
         others = [two for two in self.people.values() if two is not one and self._is_plain(two)]
         if others and self._is_plain(one):
-            self._moves(one, self._random.choice(others))
+            other = self._random.choice(others)
+            if one.row.granted_at > other.row.granted_at:
+                self._set(other, consent_proof=one.row.consent_proof, granted_at=one.row.granted_at)
+            self._moves(one, other)
 
     def _moves(self, one: Somebody, other: Somebody) -> None:
         old, new = one.row.customer_id, other.row.customer_id
