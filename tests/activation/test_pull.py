@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
-from activation_line import NOW, person
+import pytest
+from activation_line import KEY, NOW, person
+from ledger_book import ESP, SEAL
 
-from letterpress.activation import ledger, suppression
+from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.destinations import local_esp
-from letterpress.activation.destinations.spec import Operation
+from letterpress.activation.destinations.spec import Operation, SuppressionEvent
+from letterpress.activation.pull import take_over
 
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
 
@@ -143,3 +146,22 @@ def test_whom_only_the_person_can_bring_back_stays_away_and_the_others_are_writt
     assert held["customer-00002"]["attributes"]["first_name"] == "Zoë"
     plan = line.plan()
     assert (plan.refused, plan.changes) == ({"suppressed_there": 1}, 0)
+
+
+@pytest.mark.parametrize(("suppressed", "expected"), [("old@example.com", "planned"), ("new@example.com", "accepted")])
+def test_a_suppression_of_another_address_than_the_opt_ins_is_sent_to_that_too(book, suppressed, expected):
+    """The destination made a second profile of the new address, and tells of the first one that it gets no mail."""
+    book.done({"c1": "granted:p"}, Operation.SUBSCRIBE, ledger.CONSENT)
+    mark = suppression.mark("new@example.com", KEY)
+    with stores.writing(book.engine) as write:
+        opt_in = {"destination": ESP, "customer_id": "c1", "target": f"granted:p{mark}", "sealed": SEAL.seal(b"{}")}
+        write.execute(stores.PAYLOADS.insert().values(**opt_in))
+    event = SuppressionEvent(suppressed, "c1", "unsubscribed", NOW)
+    for _ in range(2):  # events come again
+        with stores.writing(book.engine) as write:
+            take_over(write, ESP, [event], identity_key=KEY)
+        assert book.state("c1", ledger.CONSENT)[:2] == (expected, "unsubscribed")
+    book.done({"c1": "unsubscribed"}, Operation.SUPPRESS, ledger.CONSENT)
+    with stores.writing(book.engine) as write:
+        take_over(write, ESP, [event], identity_key=KEY)
+    assert book.state("c1", ledger.CONSENT)[:2] == ("accepted", "unsubscribed")

@@ -300,6 +300,17 @@ def test_a_suppression_reaches_the_older_address_that_hubspot_still_holds(accoun
     assert account.app.status("new@shop.example", "101") == "NOT_SUBSCRIBED"
 
 
+def test_a_suppression_reaches_the_contact_that_an_opt_in_made_of_a_former_address(account):
+    account.upsert(row("c-1", "old@shop.example"), row("c-2", "taken@shop.example"))
+    account.send(Operation.SUBSCRIBE, row("c-1", "between@shop.example")._replace(consent_proof="proof-7"))
+
+    former = ("between@shop.example", "taken@shop.example")
+    account.send(Operation.SUPPRESS, row("c-1", "new@shop.example")._replace(former_emails=former))
+
+    assert account.app.status("between@shop.example", "101") == "NOT_SUBSCRIBED"
+    assert account.app.status("taken@shop.example", "101") is None, "it is another customer's by now"
+
+
 def test_a_suppression_may_end_only_the_kind_that_we_write(clock):
     with opened(clock=clock, options={"stops": "subscription"}) as account:
         account.client.prepare({}, [])
