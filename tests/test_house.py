@@ -234,6 +234,7 @@ def fresh_imports(tmp_path_factory) -> dict:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "plugins")]),
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "PYTHONDONTWRITEBYTECODE": "1",  # a package's first import in a new environment is nobody's touch
     }
     arguments = [json.dumps(modules), json.dumps(HEAVY), str(REPOSITORY)]
     found = subprocess.run(
