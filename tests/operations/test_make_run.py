@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_000)]
 
 DESTINATIONS = ("local_esp", "klaviyo")
 
@@ -54,7 +54,7 @@ def user(tmp_path_factory, repository):
             cwd=repository,
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=2_400,
         )
         assert answer.returncode == 0, answer.stdout[-6000:] + answer.stderr[-3000:]
         return answer.stdout
