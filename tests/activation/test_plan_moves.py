@@ -48,6 +48,7 @@ ONE, OTHER_ONE = A.customer_id, B.customer_id
 def test_a_profile_moves_to_a_surviving_id_that_is_free_there_and_is_written_afterwards(plan):
     found = plan([B], [("shop:1", A, B)], held(A))
     assert found == {ONE: {"profile": f"move to {OTHER_ONE}"}, OTHER_ONE: {"profile": "update"}}
+    assert plan.versions[0][ONE]["profile"].reason is None, "nobody withdrew"
     bases = {who: facets["profile"].base_revision for who, facets in plan.versions[0].items()}
     assert bases == {ONE: REVISION, OTHER_ONE: REVISION + 1}
 

@@ -191,7 +191,6 @@ def _judged(destination: Destination) -> str:
                 end as consent_action,
                 coalesce(former.consent_revision, 0) as consent_revision,
                 told as consent_target,
-                told as told_reason,
                 base_revision,
                 case when is_queued then 'waiting' else 'move' end as profile_action,
                 '{ledger.MOVES_TO}' || consenting.customer_id as target,
@@ -230,7 +229,7 @@ def _judged(destination: Destination) -> str:
             case when profile_action = 'move' then merged_into end as moves_to
         from consenting
         union all by name
-        from moving
+        select *, case when consent_action = 'suppress' then consent_target end as told_reason from moving
     """
 
 
