@@ -5,7 +5,6 @@ import math
 import os
 import re
 import threading
-import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,13 @@ from expectations.suites.check import Check
 if TYPE_CHECKING:
     import great_expectations as gx
     import pandas as pd
+    from great_expectations.core.batch_definition import BatchDefinition
 
 # Counts without a single value of a row.
 RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 _LOADING = threading.RLock()
+_ASKING = threading.Lock()
 _RAISED = re.compile(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception|Warning))\b", re.MULTILINE)
 
 
@@ -94,23 +95,19 @@ def ask(suite: str, checks: Sequence[Check], batch: "pd.DataFrame") -> dict[int,
     numbers = [number for number, check in enumerate(checks) if _applies(check, batch)]
     if not numbers:
         return {}
-    context = _context()
-    # A data source of its own for each batch, and gone with it: nothing holds on to the rows.
-    source = f"batch-{uuid.uuid4().hex}"
-    definition = (
-        context.data_sources.add_pandas(source)
-        .add_dataframe_asset("batch")
-        .add_batch_definition_whole_dataframe("whole")
-    )
-    try:
-        with warnings.catch_warnings():
-            # It asks pandas for what pandas will drop one day, column by column.
-            warnings.simplefilter("ignore")
+    with _ASKING, warnings.catch_warnings():
+        # It asks pandas for what pandas will drop one day, column by column.
+        warnings.simplefilter("ignore")
+        definition = _definition()
+        try:
             result = definition.get_batch(batch_parameters={"dataframe": batch}).validate(
                 expectation_suite(suite, checks, numbers), result_format=RESULT_FORMAT
             )
-    finally:
-        context.data_sources.delete(source)
+        finally:
+            # Nothing holds on to the rows.
+            batches = definition.data_asset.datasource.get_execution_engine().batch_manager
+            batches.batch_data_cache.clear()
+            batches.reset_batch_cache()
     answers = {item.expectation_config.meta["check"]: _answer(item) for item in result.results}
     return {number: answers[number] for number in numbers}
 
@@ -137,6 +134,13 @@ def _context() -> Any:
         context = load().get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False, "metric_calculations": False}
         return context
+
+
+@cache
+def _definition() -> "BatchDefinition":
+    """One data source for every batch: to add one, and to delete it, each writes the whole context as YAML twice."""
+    source = _context().data_sources.add_pandas("batches")
+    return source.add_dataframe_asset("batch").add_batch_definition_whole_dataframe("whole")
 
 
 def _expectation(check: Check, number: int) -> Any:
