@@ -198,9 +198,11 @@ sys.addaudithook(hook)
 for name in names:
     if ".orchestration" in name or name.endswith("plugin"):
         watching = False
+        start = time.process_time()
         import airflow.plugins_manager
         import airflow.sdk
         import airflow.timetables.trigger  # croniter asks the machine for its architecture
+        found["airflow"] = found.get("airflow", 0) + time.process_time() - start
     before = heavy & set(sys.modules)
     touched.clear()
     watching = True
@@ -258,7 +260,8 @@ def test_importing_the_plugin_touches_no_file_and_no_network(fresh_imports) -> N
 
 
 def test_importing_the_plugin_is_quick(fresh_imports) -> None:
-    assert sum(fresh_imports["took"].values()) < 6
+    """Beside Airflow's own import, in the same process: machines differ, and so does what is compiled already."""
+    assert sum(fresh_imports["took"].values()) < 2 * fresh_imports["airflow"]
 
 
 def test_importing_a_destination_is_cheap(fresh_imports) -> None:
