@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 from activation_line import KEY, NOW, person
-from ledger_book import ESP, SEAL
+from ledger_book import ESP, NEVER, SEAL
 
 from letterpress.activation import ledger, stores, suppression
 from letterpress.activation.destinations import local_esp
-from letterpress.activation.destinations.spec import Operation, SuppressionEvent
+from letterpress.activation.destinations.spec import Operation, Results, SuppressionEvent
 from letterpress.activation.pull import take_over
 
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=1)
@@ -122,6 +122,18 @@ def test_a_withdrawal_that_we_passed_on_and_that_comes_back_under_another_name_d
     at_esp(line, person(1), "complained")
     line.pull()
     assert suppression.summary(line.stores_url) == {"complained": 2}
+
+
+@pytest.mark.parametrize("answer", [None, Results({"c1": NEVER})], ids=["lost", "refused"])
+def test_a_withdrawal_that_may_not_have_arrived_hides_none_that_the_person_tells_later(book, answer):
+    """Somebody opts in again before the withdrawal is passed on, gets mail, and unsubscribes."""
+    batch, _ = book.begin({"c1": "unsubscribed"}, Operation.SUPPRESS, ledger.CONSENT)
+    if answer is not None:
+        book.settle(batch, answer)
+    with stores.writing(book.engine) as write:
+        event = SuppressionEvent("person1@example.com", "c1", "unsubscribed", NOW)
+        assert take_over(write, ESP, [event], identity_key=KEY) == 2
+    assert book.state("c1", ledger.CONSENT)[:2] == ("accepted", "unsubscribed")
 
 
 def test_without_a_proof_nobody_comes_back(line):

@@ -43,8 +43,8 @@ def take_over(
 
     It makes no difference whether the destination was asked or told of it by itself.
     """
-    echoes = _echoes(connection, destination, events)
-    events = [event for event in events if event.reason not in echoes.get(event.external_id, ())]
+    ours = _suppressed_by_us(connection, destination, events)
+    events = [one for one in events if one.external_id not in ours or one.reason not in suppression.LIFTABLE]
     new = suppression.suppress(connection, _entries(events, destination, identity_key))
     people = {event.external_id: event for event in events if event.external_id}
     news = ledger.note_suppressed(connection, destination, {one: event.reason for one, event in people.items()})
@@ -86,23 +86,23 @@ def _entries(events: Sequence[SuppressionEvent], source: str, identity_key: byte
     ]
 
 
-def _echoes(
-    connection: sa.Connection, destination: str, events: Sequence[SuppressionEvent]
-) -> dict[str | None, frozenset[str]]:
-    """Suppressions that we asked the destination for because the warehouse knew of a withdrawal: id -> reasons.
+def _suppressed_by_us(connection: sa.Connection, destination: str, events: Sequence[SuppressionEvent]) -> set[str]:
+    """Whom the destination suppresses because we asked it to, when the warehouse knew of a withdrawal.
 
-    Their instant is that of our request, later than the withdrawal: taken over, they would outlive an opt-in
-    that was given in between. The warehouse goes on refusing these people by itself. What was acknowledged may come
-    back under another reason: whoever gets no mail has nothing to unsubscribe from.
+    The instant that it tells is that of our request, later than the withdrawal: taken over, it would outlive an
+    opt-in that was given in between. The warehouse goes on refusing these people by itself. It may come back under
+    another reason: whoever gets no mail has nothing to unsubscribe from. Where no answer says that our request
+    arrived, they may get mail, and what is told may be their own will: that counts.
     """
-    found: dict[str | None, frozenset[str]] = {}
-    for row in ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id}):
-        if row["facet"] != ledger.CONSENT or row["operation"] != Operation.SUPPRESS:
-            continue
-        is_certain = row["pending"] is None and row["acknowledged"] in suppression.LIFTABLE
-        ours = suppression.LIFTABLE if is_certain else {row["acknowledged"], row["pending"]}
-        found[row["customer_id"]] = frozenset(ours) & frozenset(suppression.LIFTABLE)
-    return found
+    rows = ledger.rows_of(connection, destination, {event.external_id for event in events if event.external_id})
+    return {
+        row["customer_id"]
+        for row in rows
+        if row["facet"] == ledger.CONSENT
+        and row["operation"] == Operation.SUPPRESS
+        and row["pending"] is None
+        and row["acknowledged"] in suppression.LIFTABLE
+    }
 
 
 def lift_opted_in(*, destination: Destination, version_dir: str, stores_url: str, identity_key: bytes) -> int:
