@@ -17,6 +17,8 @@ AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
 # Parsed once for all tests of a run (see conftest.py): that costs more than building a small shop.
 PARSED = Path(os.environ["LETTERPRESS_TEST_PARSED"])
 IDENTITY_KEY = b"a key for tests only"
+# The project's own tests cost most of a build: they are passed where the rows are dirty or where they are the matter.
+WITHOUT_TESTS = ("--exclude-resource-type", "test", "unit_test")
 
 
 def declared_schemas() -> dict[tuple[str, str], pa.Schema]:
@@ -60,10 +62,24 @@ class Landing:
 
     def dbt(self, *command: str, as_of: datetime = AS_OF, variables: Mapping[str, Any] | None = None):
         """Run dbt in this process over what has landed; returns dbt's own result."""
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.cli.main import dbtRunner
+
+        # A parsed project names relations as its target does: on PostgreSQL with the database of this process.
+        target = command[command.index("--target") :][:2] if "--target" in command else ()
+        return self._run(dbtRunner(self.manifest(*target)), *command, as_of=as_of, variables=variables)
+
+    def manifest(self, *target: str):
+        """The parsed project, as every test of a run shares it."""
         from dbt.cli.main import dbtRunner
 
         from letterpress.warehouse import parsed
+
+        kept = PARSED.joinpath(*target[1:], *([str(os.getpid())] if target else []))
+        return parsed.manifest(kept, lambda: self._run(dbtRunner(), "parse", *target).result, PROJECT)
+
+    def _run(self, runner, *words: str, as_of: datetime = AS_OF, variables: Mapping[str, Any] | None = None):
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
         from letterpress.warehouse.inputs import staged_entities
 
         inputs = self.folder / f"inputs-{self.sequence}.parquet"
@@ -75,22 +91,12 @@ class Landing:
             *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
             *("--vars", json.dumps(given | dict(variables or {}))),
         ]
-
-        def run(runner, *words: str):
-            return runner.invoke(["--no-use-colors", "--quiet", "--log-level-file", "none", *words, *arguments])
-
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("LETTERPRESS_WAREHOUSE_FILE", str(self.database))
             environment.setenv("LETTERPRESS_IDENTITY_KEY_FILE", str(self.folder / "key"))
             environment.setenv("LETTERPRESS_SPILL", str(self.folder / "spill"))
             try:
-                if command[0] == "parse":
-                    return run(dbtRunner(), *command)
-                # A parsed project names relations as its target does: on PostgreSQL with the database of this process.
-                target = command[command.index("--target") :][:2] if "--target" in command else ()
-                kept = PARSED.joinpath(*target[1:], *([str(os.getpid())] if target else []))
-                manifest = parsed.manifest(kept, lambda: run(dbtRunner(), "parse", *target).result, PROJECT)
-                return run(dbtRunner(manifest), *command)
+                return runner.invoke(["--no-use-colors", "--quiet", "--log-level-file", "none", *words, *arguments])
             finally:
                 DuckDBConnectionManager.close_all_connections()
 

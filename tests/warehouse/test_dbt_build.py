@@ -1,7 +1,7 @@
 """The whole dbt project over a small shop: every test of its own passes, and every case comes out right."""
 
 import pytest
-from landed_rows import AS_OF, Landing, at
+from landed_rows import AS_OF, WITHOUT_TESTS, Landing, at
 from small_shop import account, consent, invoice, land, mail, order, web
 
 FEATURES = ("--select", "tag:features_phase")
@@ -258,7 +258,7 @@ def test_the_layers_of_the_orchestration_hold_every_model_once(shop):
 @pytest.mark.slow
 def test_nothing_that_happens_after_as_of_changes_a_mart(tmp_path):
     landing = land(Landing(tmp_path))
-    run = ("build", "--exclude-resource-type", "test", "unit_test", "--exclude", "tag:operations")
+    run = ("build", *WITHOUT_TESTS, "--exclude", "tag:operations")
     assert landing.dbt(*run).success
     before = _marts(landing)
     later = "2011-07-01 00:00:00.001"
@@ -290,7 +290,7 @@ def test_nothing_that_happens_after_as_of_changes_a_mart(tmp_path):
 def test_an_event_at_as_of_itself_counts(tmp_path):
     landing = Landing(tmp_path)
     landing.load(shop__orders=[order("O1", "C1", "ann@example.com", 30.0, "2011-07-01")])
-    assert landing.dbt("build", "--exclude-resource-type", "test", "unit_test", *FEATURES).success
+    assert landing.dbt("build", *WITHOUT_TESTS, *FEATURES).success
     assert landing.query("select order_id from marts.fct_orders") == [("shop:O1",)]
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from landed_rows import Landing, declared_schemas, rows_as_table
+from landed_rows import WITHOUT_TESTS, Landing, declared_schemas, rows_as_table
 from small_shop import account
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -213,7 +213,7 @@ def shop(tmp_path_factory, numbers) -> Landing:
             **{f"{source}__{entity}": rows_as_table(anything(of), of) for (source, entity), of in outside.items()}
         )
     marts = ("+fct_source_reconciliation", "+fct_quarantined_rows")
-    built = landing.dbt("build", "--select", *marts, "--exclude-resource-type", "test", "unit_test")
+    built = landing.dbt("build", "--select", *marts, *WITHOUT_TESTS)
     assert built.success, [one.message for one in built.result if one.status == "error"]
     return landing
 

@@ -11,7 +11,7 @@ import pytest
 from consent_rules import Account, Erasure, Event, Record, World, judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from landed_rows import AS_OF, IDENTITY_KEY, Landing, at
+from landed_rows import AS_OF, IDENTITY_KEY, WITHOUT_TESTS, Landing, at
 from small_shop import consent as consent_row
 from small_shop import mail
 
@@ -259,7 +259,7 @@ def build(landing: Landing, world: World, as_of=AS_OF) -> Landing:
     import duckdb
 
     given = {"variables": {"double_opt_in": DOUBLE_OPT_IN}, "as_of": as_of}
-    answer = landing.dbt("build", "--exclude-resource-type", "test", "unit_test", "--select", *STAGING, **given)
+    answer = landing.dbt("build", *WITHOUT_TESTS, "--select", *STAGING, **given)
     assert answer.success, [one.message for one in answer.result if one.status not in ("success", "pass")]
     with duckdb.connect(str(landing.database)) as connection:
         connection.execute("create schema if not exists intermediate")

@@ -5,12 +5,12 @@ from collections import defaultdict
 from datetime import timedelta
 
 import pytest
-from landed_rows import AS_OF, Landing, at
+from landed_rows import AS_OF, WITHOUT_TESTS, Landing, at
 from small_shop import account, line, mail, order
 
 MODELS = ("--select", "+fct_email_messages", "+fct_email_campaigns", "+fct_email_days", "+fct_email_customer_days",
           "+int_email_engagement_summarised", "--indirect-selection", "cautious")  # fmt: skip
-UNTESTED = (*MODELS, "--exclude-resource-type", "test", "unit_test")
+UNTESTED = (*MODELS, *WITHOUT_TESTS)
 SHOP = "https://shop.example.com/"
 
 

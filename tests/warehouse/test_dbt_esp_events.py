@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from landed_rows import AS_OF, Landing, at
+from landed_rows import AS_OF, WITHOUT_TESTS, Landing, at
 from small_shop import account, consent, mail
 
 ESPS = ("klaviyo", "mailchimp", "hubspot", "braze")
@@ -13,7 +13,7 @@ MODELS = (
     *("+dim_customer_consents", "+fct_consent_changes", "+fct_source_reconciliation", "+fct_quarantined_rows"),
     *("--indirect-selection", "cautious"),
 )
-UNTESTED = (*MODELS, "--exclude-resource-type", "test", "unit_test")
+UNTESTED = (*MODELS, *WITHOUT_TESTS)
 
 
 def event(number: str, who: str, kind: str, when: str, **more) -> dict:

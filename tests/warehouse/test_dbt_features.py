@@ -8,7 +8,7 @@ from pathlib import Path
 import landed_rows
 import pytest
 import small_shop
-from landed_rows import AS_OF, PROJECT, Landing
+from landed_rows import AS_OF, PROJECT, WITHOUT_TESTS, Landing
 
 # How each source tells when a row happened, and what names it. Sources that overwrite their rows may bring a row of
 # the same name again; streams and consents only ever bring new ones.
@@ -40,7 +40,7 @@ PEOPLE = {
     ],
     "online_retail__invoice_lines": small_shop.INVOICE_LINES,
 }
-BUILT = ("build", "--exclude-resource-type", "test", "unit_test", "--select", "+fct_customer_features")
+BUILT = ("build", *WITHOUT_TESTS, "--select", "+fct_customer_features")
 
 
 def futures(seed: int) -> dict[str, list[dict]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from landed_rows import PROJECT, Landing
+from landed_rows import PROJECT, WITHOUT_TESTS, Landing
 
 LAYERS = {
     "staging": re.compile(r"^(stg|base)_[a-z0-9_]+__[a-z_]+s$"),
@@ -56,9 +56,7 @@ def landing(tmp_path_factory) -> Landing:
 
 @pytest.fixture(scope="module")
 def manifest(landing):
-    answer = landing.dbt("parse")
-    assert answer.success, answer.exception
-    return answer.result
+    return landing.manifest()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_every_model_is_described_as_one_row_per_something(models):
 
 
 def test_every_column_of_every_model_is_described(landing, manifest, models):
-    assert landing.dbt("build", "--exclude-resource-type", "test", "unit_test").success
+    assert landing.dbt("build", *WITHOUT_TESTS).success
     import duckdb
 
     with duckdb.connect(str(landing.database), read_only=True) as connection:

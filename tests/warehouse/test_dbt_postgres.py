@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import small_scores
 import small_shop
-from landed_rows import AS_OF, IDENTITY_KEY, Landing, at
+from landed_rows import AS_OF, IDENTITY_KEY, WITHOUT_TESTS, Landing, at
 
 from letterpress.warehouse import postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
-MODELS_ALONE = ("--exclude-resource-type", "test", "unit_test")
 COMPARED = ("marts", "features", "activation", "operations")
 # Sums of doubles depend on the order of their rows; nothing else may differ.
 TOLERANCE = 1e-9
@@ -47,7 +46,7 @@ class Engines:
         self.postgresql.index, self.postgresql.sequence = self.duckdb.index, self.duckdb.sequence
         broken = []
         for name, landing in (("duckdb", self.duckdb), ("postgresql", self.postgresql)):
-            target, chosen = ("postgres", flags) if name == "postgresql" else ("warehouse", MODELS_ALONE)
+            target, chosen = ("postgres", flags) if name == "postgresql" else ("warehouse", WITHOUT_TESTS)
             answer = landing.dbt("build", "--target", target, *chosen, as_of=as_of)
             assert answer.exception is None, f"{name}: {answer.exception}"
             broken += [
@@ -61,10 +60,8 @@ class Engines:
         """Where the marts differ: table, column and the first keys; empty where they are equal."""
         import duckdb
 
-        answer = self.duckdb.dbt("parse")
-        models = [
-            node for node in answer.result.nodes.values() if node.resource_type == "model" and node.schema in COMPARED
-        ]
+        manifest = self.duckdb.manifest()
+        models = [node for node in manifest.nodes.values() if node.resource_type == "model" and node.schema in COMPARED]
         assert models
         found = []
         with (
@@ -75,10 +72,10 @@ class Engines:
             for model in models:
                 query = f'select * from "{model.schema}"."{model.alias}"'
                 columns = [one[0] for one in ours.execute(query).description]
-                left = rows_by_key(columns, ours.execute(query).fetchall(), key_of(model, answer.result))
+                left = rows_by_key(columns, ours.execute(query).fetchall(), key_of(model, manifest))
                 cursor = theirs.execute(query)
                 assert [one.name for one in cursor.description] == columns, f"{model.name}: other columns"
-                right = rows_by_key(columns, cursor.fetchall(), key_of(model, answer.result))
+                right = rows_by_key(columns, cursor.fetchall(), key_of(model, manifest))
                 found += table_differences(model, columns, left, right)
         return found
 
@@ -202,7 +199,7 @@ def test_a_shop_with_dirt_is_the_same_on_both_engines_whole_and_after_more_has_l
     half, most = (int(cut) for cut in pc.quantile(tables["orders"]["_visible_at"], [0.5, 0.9]).to_pylist())
     engines.duckdb.load(**visible(tables, 0, half))
     engines.duckdb.load(**visible(tables, half, most))
-    engines.build(*MODELS_ALONE, as_of=today)
+    engines.build(*WITHOUT_TESTS, as_of=today)
     assert engines.differences() == []
     engines.duckdb.load(**visible(tables, most, 2**62))
     engines.build(as_of=today)

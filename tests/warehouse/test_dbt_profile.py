@@ -4,11 +4,11 @@ import csv
 import math
 
 import pytest
-from landed_rows import PROJECT, Landing, at
+from landed_rows import PROJECT, WITHOUT_TESTS, Landing, at
 from small_shop import account, consent, line, order, product, web
 
 AS_OF = at("2011-07-01")
-MODELS = ("--exclude-resource-type", "test", "unit_test", "--select")
+MODELS = (*WITHOUT_TESTS, "--select")
 GERMAN = {"country_code": "DE", "time_zone": "Europe/Berlin"}
 
 

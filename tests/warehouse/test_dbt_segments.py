@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from landed_rows import AS_OF, PROJECT, Landing, at
+from landed_rows import AS_OF, PROJECT, WITHOUT_TESTS, Landing, at
 from small_shop import account, consent, invoice, line, mail, order, product, web
 
 from letterpress import storage
@@ -209,7 +209,7 @@ def shop(tmp_path_factory) -> Iterator[Landing]:
     landing = Landing(tmp_path_factory.mktemp("segments"))
     landing.load(catalogue__products=[product("P1", "Garden")], **PEOPLE.rows)
     landing.load(online_retail__invoice_lines=[invoice(1, "536365", "85123A", 6, 2.5)])
-    landing.build("--select", "+dim_customer_segments", "dim_segments")
+    landing.build("--select", "+dim_customer_segments", "dim_segments", *WITHOUT_TESTS)
     return landing
 
 
@@ -359,7 +359,7 @@ def operations(tmp_path_factory) -> Landing:
             earlier | {"version": "u3", "customer_id": "b", "as_of": at("2011-05-03"), "change": "left"},
         ]
     )
-    landing.build("--select", "+fct_segment_stays", "+fct_segment_sizes", "+fct_segment_changes")
+    landing.build("--select", "+fct_segment_stays", "+fct_segment_sizes", "+fct_segment_changes", *WITHOUT_TESTS)
     return landing
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from landed_rows import PROJECT, Landing
+from landed_rows import PROJECT, WITHOUT_TESTS, Landing
 from test_dbt_planted import LANDED_AS, hashed
 
 from letterpress.demo.simulation.dirt import soil
@@ -49,7 +49,7 @@ def shop(tmp_path_factory) -> tuple[Landing, dict[str, pd.DataFrame]]:
     tables = {name: pa.concat_tables(of, promote_options="default").combine_chunks() for name, of in parts.items()}
     landing = Landing(tmp_path_factory.mktemp("truth"))
     landing.load(**{LANDED_AS[name]: hashed(name, table) for name, table in tables.items()})
-    landing.build("--select", "+dim_customer_segments", "dim_segments", "--exclude-resource-type", "test", "unit_test",
+    landing.build("--select", "+dim_customer_segments", "dim_segments", *WITHOUT_TESTS,
                   as_of=TODAY)  # fmt: skip
     return landing, {name: hashed(name, table).to_pandas() for name, table in tables.items()}
 

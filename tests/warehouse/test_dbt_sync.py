@@ -3,14 +3,13 @@
 from datetime import date, datetime, timedelta
 
 import pytest
-from landed_rows import AS_OF, Landing, at
+from landed_rows import AS_OF, WITHOUT_TESTS, Landing, at
 from small_scores import items, score, send_time
 from small_shop import account, consent, order, product, web
 
 from ml.models.uplift import DO_NOT_MAIL, MAIL
 
 ACTIVATION = ("--select", "tag:activation_phase", "tag:operations")
-MODELS = ("--exclude-resource-type", "test", "unit_test")
 PREDICTED = (
     "cluster, clv_tier, clv_decile, purchase_propensity_tier, churn_propensity_tier, click_propensity_tier, "
     "is_uplift_target, subject_line_style, best_send_weekday, best_send_hour, predicted_interests, "
@@ -185,11 +184,11 @@ def test_orders_are_told_by_day_and_a_consent_by_its_instant(scored_shop, people
 
 def test_a_scoring_that_says_the_same_in_words_changes_nobody(scored_shop, people):
     rows = audience(scored_shop)
-    scored_shop.build(*ACTIVATION, *MODELS)
+    scored_shop.build(*ACTIVATION, *WITHOUT_TESTS)
     assert audience(scored_shop) == rows
     later = AS_OF + timedelta(hours=6)
     scored_shop.load(**scored(people, later, number=0.4, drawn_hour=3))
-    scored_shop.build(*MODELS, as_of=later)
+    scored_shop.build(*WITHOUT_TESTS, as_of=later)
     assert audience(scored_shop) == rows
     [[scored_at]] = scored_shop.query("select max(as_of) from marts.fct_customer_scores")
     assert scored_at == later
