@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         return f"{self.home}/warehouse"
 
     @property
+    def parsed(self) -> str:
+        """dbt's project as parsed, for every file that dbt writes."""
+        return f"{self.home}/parsed"
+
+    @property
     def published(self) -> str:
         """Read-only versions, one channel for features and one for activation."""
         return f"{self.home}/published"

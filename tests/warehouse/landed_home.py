@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from landed_rows import IDENTITY_KEY, rows_as_table
+from landed_rows import IDENTITY_KEY, PARSED, rows_as_table
 
 from letterpress import storage
 from letterpress.settings import Settings
@@ -22,6 +22,10 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(home=str(folder))
+        PARSED.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (parsed := Path(self.settings.parsed)).exists():
+            parsed.symlink_to(PARSED)
         storage.write_bytes(f"{self.settings.secrets}/identity_key", IDENTITY_KEY)
 
     def land(self, as_of: datetime, **entities: Iterable[Mapping[str, Any]]) -> int:

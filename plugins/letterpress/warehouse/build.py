@@ -140,7 +140,7 @@ def documented_version(settings: Settings) -> str | None:
 
 
 def _target(settings: Settings, name: str) -> Path:
-    """dbt's working folder: one for each use, so that none disturbs another's parsed project."""
+    """dbt's working folder: one for each use, so that none writes over what another compiles."""
     return Path(settings.warehouse) / "dbt" / name
 
 
@@ -177,7 +177,8 @@ def _invoke(settings: Settings, inputs: Inputs, file: Path, *command: str, acces
 
     try:
         with _environment(settings, file, access_mode):
-            answer = run(dbtRunner(parsed.manifest(target, parse, DBT_PROJECT)), *command)
+            # One for all: dbt calls a database after its file, and all of ours have one name.
+            answer = run(dbtRunner(parsed.manifest(Path(settings.parsed), parse, DBT_PROJECT)), *command)
     finally:
         # Otherwise the next read-only open of this file in the same process fails.
         DuckDBConnectionManager.close_all_connections()

@@ -71,7 +71,7 @@ class Rebuilt:
 
 
 class Apart(Settings):
-    """The settings of a rebuild: landing and keys are the line's, everything that is written lies in one folder."""
+    """The settings of a rebuild: landing, keys and the parsed project are the line's, what is built lies apart."""
 
     apart: str
 
