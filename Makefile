@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
-# Images of Python often set it; without byte code every task of Airflow imports for 10 s instead of 3 s.
+# Images of Python often set it; every process of ours would then compile again whatever it imports.
 unexport PYTHONDONTWRITEBYTECODE
 # uv from the machine, else one of the project's own in .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)

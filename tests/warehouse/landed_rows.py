@@ -74,8 +74,13 @@ class Landing:
 
         from letterpress.warehouse import parsed
 
+        def parse():
+            answer = self._run(dbtRunner(), "parse", *target)
+            assert answer.success, answer.exception
+            return answer.result
+
         kept = PARSED.joinpath(*target[1:], *([str(os.getpid())] if target else []))
-        return parsed.manifest(kept, lambda: self._run(dbtRunner(), "parse", *target).result, PROJECT)
+        return parsed.manifest(kept, parse, PROJECT)
 
     def _run(self, runner, *words: str, as_of: datetime = AS_OF, variables: Mapping[str, Any] | None = None):
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
