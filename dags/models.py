@@ -1,7 +1,8 @@
 """### Models
 
 `models_train` trains each model of `models.yml` that has no champion, an old one or one that has degraded; the
-promotion gate decides what goes live (`force` trains at once). `models_score` scores every customer of the published
+promotion gate decides what goes live (`force` trains at once). A model with nobody to score yet, as clicks are before
+the first mail, waits until there is somebody. `models_score` scores every customer of the published
 features version with the champions and writes Parquet; equal scores leave the files alone. Then it **watches**: drift
 of inputs and scores, and quality once labels arrive. Below its guardrail a version gives way to the one before it.
 

@@ -23,3 +23,7 @@ class PromotionConflict(RegistryError):
 
 class NoChampion(RegistryError):
     """No version of the model has been promoted yet."""
+
+
+class NobodyToScore(ModelError):
+    """No customer is known yet of whom the model could say anything: a shop that has sent no mail has no clicks."""

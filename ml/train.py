@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml import config
-from ml.errors import ModelError, PromotionConflict, RegistryError
+from ml.errors import ModelError, NobodyToScore, PromotionConflict, RegistryError
 from ml.frames import column_names, read_frames, utc
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ml.config import ConfiguredModel
     from ml.promotion import Comparison, Decision
     from ml.spec import Frames, Trained
@@ -47,7 +49,8 @@ def train(
     ``features``: the folder of Parquet files of a published version, ``features_version`` its name.
     ``registry``: the folder of the artefacts; ``registry_url``: the database of the alias log. Equal features,
     ``as_of``, settings and ``seed`` give the same version. A version that serves already, or that somebody
-    rolled back from, adds nothing to the alias log; ``reason`` says so.
+    rolled back from, adds nothing to the alias log; ``reason`` says so. Raises :class:`NobodyToScore`, and keeps
+    nothing, where the model would have nobody to speak of: it is due until there is somebody.
     """
     from ml import registry as versions
     from ml.cards import write_card
@@ -57,6 +60,10 @@ def train(
     frames = read_frames(features, model.features, as_of)
     going_on = (_serving(model, registry, registry_url),) if model.spec.continues else ()
     trained = model.spec.train(frames, as_of, model.settings, seed, *going_on)
+    inputs = None if model.spec.inputs is None else model.spec.inputs(trained.fitted, frames, as_of)
+    if (inputs is None or inputs.empty) and model.spec.score(trained.fitted, frames, as_of).rows.empty:
+        read = ", ".join(f"{len(frame)} rows of {frame_name}" for frame_name, frame in frames.items())
+        raise NobodyToScore(f"{name}: nobody to score as of {as_of:%Y-%m-%d}, found {read}")
     about = {
         "model_name": name,
         "as_of": as_of.isoformat(),
@@ -66,7 +73,7 @@ def train(
         "metrics": trained.metrics,
         "curves": {key: asdict(curve) for key, curve in trained.curves.items()},
         "importance": _importance(model, trained.fitted),
-        "reference": _reference(model, trained.fitted, frames, as_of),
+        "reference": _reference(model, inputs),
         "fairness": _fairness(model, trained, features, as_of),
         "window": _window(frames),
         "feature_schema": _schema(frames),
@@ -201,13 +208,13 @@ def _importance(model: ConfiguredModel, fitted: Any) -> dict[str, float]:
     return {name: round(float(share), 6) for name, share in sorted(shares.items(), key=lambda one: (-one[1], one[0]))}
 
 
-def _reference(model: ConfiguredModel, fitted: Any, frames: Frames, as_of: datetime) -> dict[str, Any] | None:
+def _reference(model: ConfiguredModel, inputs: pd.DataFrame | None) -> dict[str, Any] | None:
     """What the inputs looked like in training, in counts alone: drift is told by it."""
-    if model.spec.inputs is None:
+    if inputs is None:
         return None
     from ml.monitor import reference
 
-    return reference(model.spec.inputs(fitted, frames, as_of), model.monitoring)
+    return reference(inputs, model.monitoring)
 
 
 def _fairness(model: ConfiguredModel, trained: Trained, features: str, as_of: datetime) -> dict[str, Any] | None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from model_rows import AS_OF, Place, simulate_orders, write_features
+from model_rows import AS_OF, Place, forget, simulate_orders, write_features
 
 from ml import config, registry
-from ml.errors import FeatureError, NoChampion, RegistryError
+from ml.errors import FeatureError, NobodyToScore, NoChampion, RegistryError
 from ml.evaluate import evaluate
 from ml.frames import EVENTS
 from ml.score import COLUMNS, score
@@ -226,6 +226,24 @@ def test_a_model_is_due_without_a_champion_and_a_month_after_its_confirmation(pl
     )
     registry.record(confirmed, url)
     assert not is_due(CLV, AS_OF + timedelta(days=30), place.registry, url)
+
+
+@pytest.mark.parametrize(
+    ("name", "never"),
+    [
+        ("click_propensity", "customer_emails"),
+        ("churn_propensity", "customer_orders"),
+        (CLV, "customer_orders"),
+        ("category_affinity", "customer_order_lines"),
+    ],
+)
+def test_a_model_with_nobody_to_score_is_not_kept_and_stays_due(name, never, place):
+    forget(Path(place.features), never)
+    with pytest.raises(NobodyToScore, match=f"{name}: nobody to score as of 2011-07-01, found .*0 rows of {never}"):
+        train(name, **place.arguments())
+    assert registry.trainings(place.registry_url, name) == []
+    assert not (Path(place.registry) / "artefacts").exists()
+    assert is_due(name, AS_OF, place.registry, place.registry_url)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -37,6 +37,7 @@ def train(model: str, pinned: dict) -> Any:
 def train_model(model: str, pinned: dict) -> dict:
     """Train where there is no champion, the champion is old or has degraded; the gate decides what goes live."""
     from letterpress.warehouse import publish
+    from ml.errors import NobodyToScore
     from ml.train import is_due
     from ml.train import train as run
 
@@ -44,16 +45,19 @@ def train_model(model: str, pinned: dict) -> dict:
     forced = bool(get_current_context()["params"].get("force"))
     if not forced and not is_due(model, as_of, settings().registry, settings().stores):
         raise AirflowSkipException(f"{model}: its champion is young enough and fine as of {as_of:%Y-%m-%d}")
-    with publish.lease(settings().published, "features", pinned["version"]) as folder:
-        result = run(
-            model,
-            features=str(folder / "features"),
-            as_of=as_of,
-            registry=settings().registry,
-            registry_url=settings().stores,
-            seed=settings().shop_seed,
-            features_version=pinned["version"],
-        )
+    try:
+        with publish.lease(settings().published, "features", pinned["version"]) as folder:
+            result = run(
+                model,
+                features=str(folder / "features"),
+                as_of=as_of,
+                registry=settings().registry,
+                registry_url=settings().stores,
+                seed=settings().shop_seed,
+                features_version=pinned["version"],
+            )
+    except NobodyToScore as error:
+        raise AirflowSkipException(f"{error}; the next features version may know somebody") from None
     log.info("%s %s promoted=%s: %s", model, result.model_version, result.promoted, result.reason)
     return {
         "model": model,
