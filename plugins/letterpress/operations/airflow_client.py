@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import httpx
 class AirflowClient:
     """Trigger and follow DAG runs of one Airflow; logs in on first use and again when the token has ended."""
 
-    def __init__(self, base_url: str, passwords: Path, *, user: str = "admin"):
-        self.base_url, self.passwords, self.user = base_url, passwords, user
+    def __init__(self, base_url: str, passwords: Path, *, user: str = "admin", pause_seconds: float = 0.5):
+        self.base_url, self.passwords, self.user, self.pause_seconds = base_url, passwords, user, pause_seconds
         self._http: httpx.Client | None = None
 
     def wait_for(self, dag_ids: list[str], *, seconds: float = 120) -> None:
@@ -41,9 +42,11 @@ class AirflowClient:
         return self.request("GET", f"connections/{name}", accept=(200, 404)).status_code == 200
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Start a run by hand; returns its id."""
-        body = {"logical_date": None, "conf": conf}
-        return self.request("POST", f"dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"]
+        """Start a run by hand; returns its id. The id is ours: a request whose answer was lost starts no second run."""
+        run_id = f"manual__{uuid.uuid4()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self.request("POST", f"dags/{dag_id}/dagRuns", json=body, accept=(200, 409))
+        return run_id
 
     def runs(self, dag_id: str, *, since: str) -> list[dict]:
         """A DAG's runs queued since an instant, oldest first."""
@@ -70,20 +73,23 @@ class AirflowClient:
         return self.request("GET", path, params=query).json()
 
     def request(self, method: str, path: str, *, accept: tuple[int, ...] = (200, 201), **arguments) -> httpx.Response:
-        """One request, with a fresh token where the old one has ended and a few tries where the server is busy."""
+        """One request that may be repeated, with a fresh token where the old one has ended.
+
+        Where the server is busy it is tried again; what was done by a request whose answer was lost answers 409 then.
+        """
         for attempt in range(6):
             try:
                 answer = self._client().request(method, f"/api/v2/{path}", **arguments)
             except httpx.TransportError:
-                if attempt == 5 or method != "GET":
+                if attempt == 5:
                     raise
-                time.sleep(0.5 * 2**attempt)
+                time.sleep(self.pause_seconds * 2**attempt)
                 continue
             if answer.status_code == 401:
                 self._http = None
                 continue
-            if answer.status_code >= 500 and method == "GET" and attempt < 5:
-                time.sleep(0.5 * 2**attempt)
+            if answer.status_code >= 500 and attempt < 5:
+                time.sleep(self.pause_seconds * 2**attempt)
                 continue
             if answer.status_code not in accept:
                 raise RuntimeError(
