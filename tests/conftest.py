@@ -1,7 +1,11 @@
 """The environment of every test: folders of its own, loopback only, set before Airflow is imported."""
 
 import os
+import shutil
+import sqlite3
 import tempfile
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,8 +39,6 @@ import pytest  # noqa: E402
 
 def pytest_configure(config: pytest.Config) -> None:
     """Remove the folders at the end, whatever happened."""
-    import shutil
-
     config.add_cleanup(lambda: shutil.rmtree(_HOME, ignore_errors=True))
 
 
@@ -74,8 +76,40 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> None:
-    """Airflow's metadata in the tests' own folder."""
-    from airflow.utils import db
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder that one worker fills for all of them; what is in it is copied and never changed."""
+    from letterpress.warehouse.database import file_lock
 
-    db.initdb()
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def once(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, part = base / name, base / f"{name}.part"
+        with file_lock(base / f"{name}.lock", timeout=900):
+            if not folder.exists():
+                shutil.rmtree(part, ignore_errors=True)  # of a worker that failed in it
+                part.mkdir()
+                fill(part)
+                part.rename(folder)
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def airflow_database(made_once) -> None:
+    """Airflow's metadata in the tests' own folder."""
+    ours = _HOME / "airflow" / "airflow.db"
+
+    def fill(folder: Path) -> None:
+        from airflow.utils import db
+
+        db.initdb()
+        with closing(sqlite3.connect(ours)) as source, closing(sqlite3.connect(folder / ours.name)) as copy:
+            source.backup(copy)
+
+    made = made_once("airflow-database", fill) / ours.name
+    if not ours.exists():
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, ours)

@@ -138,7 +138,7 @@ def test_however_many_threads_and_however_long_requests_travel_no_window_holds_m
 
 
 @pytest.mark.slow
-@settings(max_examples=1_000, **QUICK)
+@settings(max_examples=500, **QUICK)
 @given(limits=limits_, threads=st.lists(trips, min_size=1, max_size=10))
 def test_the_windows_hold_over_many_more_runs(simulated, limits, threads):
     _no_window_holds_more(simulated, limits, threads)

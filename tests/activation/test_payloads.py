@@ -248,7 +248,7 @@ def test_whatever_a_person_becomes_a_vendor_holds_what_the_rules_say(vendor, fir
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vendor", VENDORS)
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(first=field_maps, history=steps)
 def test_the_rules_hold_over_many_more_histories(vendor, first, history):
     _live_through(vendor, first, history)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def run_stage(given: dict[str, str], stage: str, log: str) -> None:
@@ -15,7 +16,9 @@ def run_stage(given: dict[str, str], stage: str, log: str) -> None:
     from line import run_dags
 
     from letterpress.settings import settings
+    from ml import config
 
+    config.DEFAULT = Path(os.environ["TEST_MODELS"])
     settings.cache_clear()
     done = run_dags(stage)
     sys.stdout.flush()

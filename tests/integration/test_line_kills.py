@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from line import TOKEN, RunningShop, environment_of, running_shop
 from line_process import run_stage
+from shortcuts import WITHOUT_DBT_TESTS, quick_models
 
 from letterpress.demo.esp import RunningEsp
 from letterpress.demo.esp import running as running_esp
@@ -207,6 +208,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -> It
         source.backup(copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{METADATA}")
+        patch.setenv(*WITHOUT_DBT_TESTS)
+        patch.setenv("TEST_MODELS", quick_models())
         patch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)]))
         PROCESSES.set_forkserver_preload(["line_imports"])
         with running_shop(tmp_path_factory.mktemp("shop"), customers=150, days=120) as shop:

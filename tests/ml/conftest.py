@@ -1,6 +1,7 @@
 """A place with planted feature files, and real data where it is there."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -48,17 +49,20 @@ def place(tmp_path, simulated_orders):
 
 
 @pytest.fixture(scope="session")
-def trained_place(tmp_path_factory, simulated_orders):
-    """A place where both models are trained; tests take a copy."""
-    root = tmp_path_factory.mktemp("trained")
-    place = Place(root, write_features(root / "features", simulated_orders))
-    for name in config.model_names():
-        train(name, **place.arguments())
-    return place
+def trained_place(made_once, simulated_orders):
+    """A place where every model is trained; tests take a copy."""
+
+    def fill(root: Path) -> None:
+        place = Place(root, write_features(root / "features", simulated_orders))
+        for name in config.model_names():
+            train(name, **place.arguments())
+
+    root = made_once("trained-place", fill)
+    return Place(root, str(root / "features"))
 
 
 @pytest.fixture
 def served(tmp_path, trained_place):
-    """A copy of the place where both models serve."""
+    """A copy of the place where every model serves."""
     shutil.copytree(trained_place.root, tmp_path / "served")
     return Place(tmp_path / "served", str(tmp_path / "served" / "features"))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from shortcuts import quick_models
 
 AS_OF = datetime(2011, 7, 1, tzinfo=UTC)
 CATEGORIES = ("Garden", "Kitchen", "Toys", "Lamps")
@@ -247,6 +248,7 @@ class Place:
             "registry_url": self.registry_url,
             "seed": 1,
             "features_version": "v1",
+            "configuration": quick_models(),
         } | changes
 
     def arguments_without(self, *names) -> dict:

@@ -321,7 +321,7 @@ def deliveries(draw: st.DrawFn) -> list[list[list[dict]]]:
 
 
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

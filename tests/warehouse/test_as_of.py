@@ -10,6 +10,7 @@ import pytest
 import small_shop as shop
 from landed_home import Home
 from landed_rows import AS_OF, at
+from shortcuts import without_dbt_tests
 
 from letterpress.warehouse.database import connect
 from letterpress.warehouse.rebuild import Knowledge, Rebuilt, rebuild_range
@@ -89,7 +90,8 @@ def past(tmp_path_factory) -> Past:
     home.land(AS_OF + timedelta(days=1), **merged(LATE, LATER))
     before = live(home)
     knowledge = (Knowledge(known_through=known), Knowledge())
-    then, now = (rebuild_range(home.settings, [AS_OF], knowledge=one, run_id="test")[0] for one in knowledge)
+    with without_dbt_tests():
+        then, now = (rebuild_range(home.settings, [AS_OF], knowledge=one, run_id="test")[0] for one in knowledge)
     return Past(home, built, then, now, before, live(home))
 
 

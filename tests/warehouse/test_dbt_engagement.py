@@ -255,7 +255,7 @@ def test_what_lands_late_changes_the_verdict_and_leaves_nothing_behind(tmp_path)
             esp | {"event_id": "E3", "message_id": "other", "customer_id": "0" * 32, "email": "bob@example.com"},
         ],
     )
-    landing.build(*MODELS, as_of=AS_OF + timedelta(days=1))
+    landing.build(*UNTESTED, as_of=AS_OF + timedelta(days=1))
     assert message(landing, "late", "is_clicked, is_scanned, delivered_at") == (False, True, at("2011-06-20"))
     assert message(landing, "soon", "is_clicked") == (True,)
     assert reader(landing, "A", "engagement_days_30d, emails_clicked_count, emails_opened_count") == (2, 1, 1)

@@ -79,7 +79,7 @@ def shop(tmp_path_factory) -> Landing:
         ],
         web__events=[web("E1", "device", "ADA", "2011-06-25 10:00", "Product Viewed")],
     )  # fmt: skip
-    landing.build()
+    landing.build(*WITHOUT_TESTS)
     return landing
 
 

@@ -11,9 +11,8 @@ pytestmark = pytest.mark.slow
 MODELS = (
     *("--select", "+fct_email_messages", "+fct_email_customer_days", "+dim_suppressions", "+dim_customer_consents"),
     *("+fct_consent_changes", "+fct_source_reconciliation", "+fct_quarantined_rows"),
-    *("--indirect-selection", "cautious"),
+    *WITHOUT_TESTS,
 )
-UNTESTED = (*MODELS, *WITHOUT_TESTS)
 PEOPLE = ("ann", "bob", "cid", "dan")
 
 
@@ -66,9 +65,9 @@ PULLED = [
 def both(tmp_path_factory) -> Landing:
     """The webhooks come first; a later load of the ESP's own API tells the same and one event more."""
     landing = shop(tmp_path_factory.mktemp("webhooks"))
-    landing.build(*UNTESTED)
+    landing.build(*MODELS)
     landing.load(webhooks__events=FIRST)
-    landing.build(*UNTESTED)
+    landing.build(*MODELS)
     assert message(landing, "local_esp:letter:1", "open_count, click_count") == (1, 1)
     more = told("W9", "letter:1", "ann", "open", "2011-06-20 12:00")
     landing.load(
@@ -134,14 +133,14 @@ def test_built_step_by_step_and_at_once_the_tables_are_the_same(both, tmp_path):
         local_esp__events=[*PULLED, {name: value for name, value in more.items() if name != "destination"}],
         webhooks__events=[FIRST[1], FIRST[1] | {"received_at": at("2011-06-25")}],
     )
-    whole.build(*UNTESTED)
+    whole.build(*MODELS)
     for table in ("marts.fct_email_messages", "marts.fct_email_customer_days", "marts.fct_consent_changes"):
         query = f"select * from {table} order by all"
         assert whole.query(query) == both.query(query), table
 
 
 def test_what_had_not_happened_yet_counts_once_it_has(both):
-    both.build(*UNTESTED, as_of=AS_OF + timedelta(days=2))
+    both.build(*MODELS, as_of=AS_OF + timedelta(days=2))
     found = dict(
         both.query("select customer_id, suppression_reason from marts.dim_suppressions where customer_id is not null")
     )

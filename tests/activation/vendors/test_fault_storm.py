@@ -14,7 +14,7 @@ from letterpress.activation.destinations.spec import Results
 
 pytestmark = pytest.mark.slow
 
-FAULTS = 25  # benchmarks/activation.py takes more
+FAULTS = 15  # benchmarks/activation.py takes more
 FAULTS_OF_FILES = 5  # a drop of files has nobody who answers: kills alone, which are rare and take longer
 
 
