@@ -27,7 +27,7 @@ from letterpress.sources import landing
 from letterpress.warehouse import build, publish
 from ml import registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the story, on a machine that does much else
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]  # the story, on a machine that does much else
 
 RETAIL = REPOSITORY.parent / "shared" / "data" / "online_retail"
 PERSON = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}

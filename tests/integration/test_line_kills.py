@@ -33,7 +33,7 @@ from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
 from ml import registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 PROCESSES = multiprocessing.get_context("forkserver")
 AIRFLOW = Path(os.environ["AIRFLOW_HOME"])
@@ -92,13 +92,11 @@ def grows(file: str, table: str) -> Moment:
 KILLS: dict[str, dict[str, Moment]] = {
     "ingest": {
         "a load is pending": appears("landing/_pending/*.json"),
-        "20 %": share(0.2),
         "a second source is committed": appears("landing/_manifests/0000000002.json"),
         "50 %": share(0.5),
         "80 %": share(0.8),
     },
     "warehouse_features": {
-        "20 %": share(0.2),
         "50 %": share(0.5),
         "a candidate is copied": appears("published/features/_candidates/*/warehouse.duckdb"),
         "a version is moved in": appears("published/features/2*/manifest.json"),
@@ -106,17 +104,14 @@ KILLS: dict[str, dict[str, Moment]] = {
     "models_train": {
         "an artefact is written": appears("registry/artefacts/*/*"),
         "a model has a champion": grows("stores/letterpress.sqlite", "model_aliases"),
-        "80 %": share(0.8),
     },
     "models_score": {
         "scores are written": appears("scores/*/*/*/scores.parquet"),
         "50 %": share(0.5),
-        "80 %": share(0.8),
     },
     "warehouse_activation": {
         "a candidate is begun": appears("published/activation/_candidates/*/warehouse.duckdb"),
         "50 %": share(0.5),
-        "80 %": share(0.8),
         "a version is moved in": appears("published/activation/2*/manifest.json"),
     },
     "sync_local_esp": {
@@ -269,7 +264,7 @@ def test_every_stage_was_killed_several_times(disturbed: Home):
     assert set(disturbed.killed) == set(KILLS)
     for stage, moments in disturbed.killed.items():
         assert len(moments) >= 2, (stage, moments)
-    assert sum(map(len, disturbed.killed.values())) >= 20, disturbed.killed
+    assert sum(map(len, disturbed.killed.values())) >= 18, disturbed.killed
 
 
 def test_the_published_tables_are_those_of_the_undisturbed_line(undisturbed: Home, disturbed: Home):
