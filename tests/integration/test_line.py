@@ -19,7 +19,7 @@ import duckdb
 import httpx
 import pytest
 from line import Line, Pass, running_line
-from shortcuts import WITHOUT_DBT_TESTS, quick_models
+from shortcuts import quick_models, without_dbt_tests
 
 from letterpress.operations import report
 from letterpress.settings import REPOSITORY
@@ -244,17 +244,15 @@ def story(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -> I
         running_line(home, customers=250, days=200, online_retail=retail) as line,
         pytest.MonkeyPatch.context() as patch,
         pytest.MonkeyPatch.context() as models,
-        pytest.MonkeyPatch.context() as untested,
     ):
         models.setattr("ml.config.DEFAULT", Path(quick_models()))
         story = Story(line)
         story.tell("first")
         read_and_leave(story)
         story.tell("left", "sync_local_esp", "campaign_champions_thank_you")
-        untested.setenv(*WITHOUT_DBT_TESTS)  # the first pass has run them; one more does where a code is missing
-        story.tell("second", *WITHOUT_DOCUMENTATION)
-        story.tell("third", *WITHOUT_DOCUMENTATION)
-        untested.undo()
+        with without_dbt_tests():  # the first pass has run them; one more does where a code is missing
+            story.tell("second", *WITHOUT_DOCUMENTATION)
+            story.tell("third", *WITHOUT_DOCUMENTATION)
         row = order_with(home, status="teleported")
         story.tell("unknown status", "ingest_shop", "warehouse_features")
         put_back(home, row)
@@ -263,8 +261,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -> I
         patch.setattr(build, "DBT_PROJECT", project_without_a_code(tmp_path_factory.mktemp("project")))
         story.tell("code missing", "ingest", "warehouse_features")
         patch.undo()
-        untested.setenv(*WITHOUT_DBT_TESTS)
-        story.tell("next day", *(stage for stage in WITHOUT_DOCUMENTATION if stage != "models_train"))
+        with without_dbt_tests():
+            story.tell("next day", *(stage for stage in WITHOUT_DOCUMENTATION if stage != "models_train"))
         yield story
 
 

@@ -96,7 +96,7 @@ def before(shop) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def scored_shop(shop, people, before) -> Landing:
-    """The same shop once the models have spoken, with every test of the project over it."""
+    """The same shop once the models have spoken, with every test of the activation phase over it."""
     shop.load(**scored(people))
     shop.build(*ACTIVATION)
     return shop
