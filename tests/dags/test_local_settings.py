@@ -2,10 +2,12 @@
 
 import importlib
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from airflow.configuration import conf
 
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="tasks are forked on Linux alone")
 
@@ -16,6 +18,7 @@ def imported(repository: Path, monkeypatch: pytest.MonkeyPatch):
 
     def at_the_start_of(*words: str, executor: str = "LocalExecutor") -> list[str]:
         asked: list[str] = []
+        conf.get("core", "executor")  # which imports on its own, the first time
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
         monkeypatch.setattr(sys, "argv", ["airflow", *words])
         monkeypatch.setattr(importlib, "import_module", asked.append)
@@ -31,12 +34,27 @@ def imported(repository: Path, monkeypatch: pytest.MonkeyPatch):
 )
 def test_what_forks_tasks_has_their_libraries(imported, executor, words):
     found = imported(*words, executor=executor)
-    assert {"great_expectations", "dbt.cli.main", "sklearn.ensemble"} <= set(found)
+    assert {"great_expectations", "dbt.cli.main", "skops.io"} <= set(found)
     assert [name for name in found if importlib.util.find_spec(name.split(".")[0]) is None] == []
     assert not any(name.startswith(("letterpress", "ml", "expectations", "airflow")) for name in found)
 
 
-@pytest.mark.parametrize("words", [[], ["api-server"], ["dag-processor"], ["triggerer"], ["dags", "test", "scheduler"]])
+@LINUX_ONLY
+def test_what_reads_dags_has_what_they_import_and_no_more(imported, repository):
+    found = imported("dag-processor")
+    script = f"import sys; [__import__(name) for name in {found}]; known = set(sys.modules)\n"
+    script += "import letterpress.orchestration.models, letterpress.orchestration.activation, letterpress.sources\n"
+    script += "print(*set(sys.modules) - known)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert {"letterpress", "airflow"} <= set(answer.split())
+    heavy = {"numpy", "pandas", "pyarrow", "duckdb", "sklearn", "great_expectations", "dbt"}
+    assert heavy & set(answer.split()) == set()
+
+
+WITHOUT = [[], ["api-server"], ["triggerer"], ["dags", "test", "scheduler"], ["celery", "flower"]]
+
+
+@pytest.mark.parametrize("words", WITHOUT)
 def test_what_forks_none_starts_without_them(imported, words):
     assert imported(*words) == []
 

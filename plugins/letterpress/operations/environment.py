@@ -87,6 +87,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_CONN_LETTERPRESS_COMPLETE_JOURNEY": json.dumps(
             {"conn_type": "fs", "extra": {"path": settings.complete_journey}}
         ),
+        # Tasks share the cores: threads of linear algebra that wait for their turn spin.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "False",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
