@@ -15,6 +15,7 @@ from ml.errors import ConfigurationError
 from ml.spec import ModelSettings, ModelSpec
 
 DEFAULT = Path(__file__).with_name("models.yml")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # by libyaml: Airflow reads the DAGs again and again
 
 
 class PromotionGate(BaseModel):
@@ -157,7 +158,7 @@ def configured(name: str, path: str | Path = DEFAULT) -> ConfiguredModel:
 
 def _blocks(path: str | Path) -> dict[str, ModelBlock]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path}: the file is missing; expected one block for each model") from error
     except yaml.YAMLError as error:

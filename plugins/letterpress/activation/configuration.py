@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from letterpress.yaml_loader import LOADER
+
 
 class ConfigurationError(Exception):
     """A block that cannot be used, with the file, the line, the field and the remedy."""
@@ -28,8 +30,8 @@ def read_blocks(path: Path, block: type[B]) -> dict[str, B]:
     """Every top-level block of a file, by name; raises :class:`ConfigurationError` for the first problems."""
     text = path.read_text(encoding="utf-8")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=LOADER)
+        content = yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -52,7 +54,7 @@ def read_blocks(path: Path, block: type[B]) -> dict[str, B]:
 
 def line_of(path: Path, *location: str) -> int:
     """The line of a field in a file, or of the deepest part of it that is there."""
-    return _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location)
+    return _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER), location)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from letterpress.settings import Settings
 from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
 from letterpress.warehouse.inputs import DBT_PROJECT
+from letterpress.yaml_loader import LOADER
 
 if TYPE_CHECKING:
     import duckdb
@@ -230,7 +231,7 @@ def personal_columns() -> dict[str, frozenset[str]]:
     schemas = {"features": "features", "sync": "activation", "operations": "operations"}
     found: dict[str, frozenset[str]] = {}
     for file in sorted((DBT_PROJECT / "models" / "marts").rglob("*.yml")):
-        for model in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("models", []):
+        for model in (yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER) or {}).get("models", []):
             tagged = [
                 column["name"]
                 for column in model.get("columns", [])

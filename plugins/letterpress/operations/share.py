@@ -22,6 +22,7 @@ from letterpress import storage
 from letterpress.settings import Settings
 from letterpress.warehouse import publish
 from letterpress.warehouse.database import connect
+from letterpress.yaml_loader import LOADER
 from ml.config import model_names
 from ml.privacy import PrivacyBudget, private_counts
 
@@ -56,7 +57,7 @@ class Configuration(BaseModel):
 def configuration(file: Path = CONFIGURATION) -> Configuration:
     """Read `shared_report.yml`; raises ``RuntimeError`` that says what is wrong where."""
     try:
-        return Configuration.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return Configuration.model_validate(yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER))
     except (yaml.YAMLError, ValidationError) as error:
         raise RuntimeError(f"{file.name}: {error}; next step: mend the file") from error
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, Valid
 
 from letterpress.settings import Settings, settings
 from letterpress.sources.options import FileOptions, Options
+from letterpress.yaml_loader import LOADER
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -131,7 +132,8 @@ def load_sources(
     import yaml
 
     try:
-        blocks = TypeAdapter(dict[str, dict[str, Any]]).validate_python(yaml.safe_load(path.read_text("utf-8")))
+        content = yaml.load(path.read_text("utf-8"), Loader=LOADER)
+        blocks = TypeAdapter(dict[str, dict[str, Any]]).validate_python(content)
     except yaml.YAMLError as error:
         raise ValueError(f"{path.name}: expected YAML, found {error}; next step: correct the file") from None
     except ValidationError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from letterpress import storage
 from letterpress.warehouse.inputs import DBT_PROJECT, Inputs
+from letterpress.yaml_loader import LOADER
 
 # What tests and most marts say changes no incremental table; segments are evaluated anew in every build.
 _REBUILT_ANYWAY = ("target", "logs", "tests")
@@ -98,7 +99,7 @@ def incremental_hash(project: Path = DBT_PROJECT) -> str:
         if relative.parts[:2] == ("models", "marts") and b"materialized='incremental'" not in content:
             continue
         digest.update(str(relative).encode() + b"\0" + content + b"\0")
-    variables = yaml.safe_load((project / "dbt_project.yml").read_text()).get("vars", {})
+    variables = yaml.load((project / "dbt_project.yml").read_text(), Loader=LOADER).get("vars", {})
     variables.pop("rule_segments", None)
     digest.update(repr(sorted(variables.items(), key=str)).encode())
     return digest.hexdigest()

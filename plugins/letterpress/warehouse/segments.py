@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from letterpress.settings import REPOSITORY
+from letterpress.yaml_loader import LOADER
 
 PROJECT_FILE = "dbt_project.yml"
 MEASURES = "fct_customer_measures"
@@ -182,7 +183,7 @@ def check(project: Path, campaigns: Path | None = CAMPAIGNS) -> tuple[str, ...]:
 def measured(project: Path) -> dict[str, str]:
     """The columns that a rule may ask for and their types (number, text or boolean), from the model's description."""
     file = Path(project) / MEASURES_FILE
-    for model in yaml.safe_load(file.read_text(encoding="utf-8"))["models"]:
+    for model in yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER)["models"]:
         if model["name"] == MEASURES:
             types = {column["name"]: TYPES.get(column["data_type"]) for column in model["columns"]}
             return {name: kind for name, kind in types.items() if kind and name not in NOT_MEASURED}
@@ -235,7 +236,7 @@ def _nearest(name: Any, known: Sequence[str]) -> str:
 
 def _unknown_references(file: Path, known: Sequence[str]) -> Iterator[str]:
     """Blocks of a file whose ``segment`` is none that there is."""
-    node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    node = yaml.compose(file.read_text(encoding="utf-8"), Loader=LOADER)
     for name, block in node.value if isinstance(node, yaml.MappingNode) else ():
         for key, value in block.value if isinstance(block, yaml.MappingNode) else ():
             if key.value == "segment" and value.value not in known:
@@ -270,7 +271,7 @@ class _Reader:
 
     def _document(self) -> Any:
         try:
-            return yaml.compose(self.file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            return yaml.compose(self.file.read_text(encoding="utf-8"), Loader=LOADER)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""

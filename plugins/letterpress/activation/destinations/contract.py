@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from letterpress.settings import REPOSITORY
+from letterpress.yaml_loader import LOADER
 
 FILE = REPOSITORY / "dbt_project" / "models" / "marts" / "sync" / "_sync__models.yml"
 SCHEMA = "activation"
@@ -19,7 +20,7 @@ def audiences(path: Path = FILE) -> dict[str, dict[str, str]]:
     """By table, as ``schema.table``: the columns that a field map may name, and those of the gate, with their types."""
     import yaml
 
-    content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     return {
         f"{SCHEMA}.{model['name']}": {
             column["name"]: column["data_type"].lower()
