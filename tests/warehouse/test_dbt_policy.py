@@ -7,6 +7,8 @@ import pytest
 import yaml
 from landed_rows import PROJECT, WITHOUT_TESTS, Landing
 
+from letterpress.warehouse import build
+
 LAYERS = {
     "staging": re.compile(r"^(stg|base)_[a-z0-9_]+__[a-z_]+s$"),
     "intermediate": re.compile(r"^int_[a-z_]+s_[a-z]+(ed|ried)$|^int_[a-z_]+_(summarised|matched)$"),
@@ -223,7 +225,7 @@ def test_a_singular_test_opens_with_its_reason():
 
 
 def test_the_documentation_is_one_page_that_needs_no_server(landing, manifest):
-    answer = landing.dbt("docs", "generate", "--static")
+    answer = landing.dbt(*build.DOCS)
     assert answer.success, answer.exception
     page = (landing.folder / "target" / "static_index.html").read_text()
     assert "One row per person, over all sources, as of one instant." in page
