@@ -329,6 +329,15 @@ def test_invoices_and_revenue_agree(story, invoices):
     assert found[3] == pytest.approx(wanted[3], abs=0.5)
 
 
+def test_a_purchase_that_was_cancelled_whole_is_none(story, invoices):
+    """12346 bought 74,215 jars in January 2011 and gave them back sixteen minutes later."""
+    [found] = story.line.published(
+        "select order_count, total_spend from marts.dim_customer_identities join marts.dim_customers "
+        "using (customer_id) where source_customer_key = 'online_retail:12346'"
+    )
+    assert found == (0, 0.0)
+
+
 def test_every_retail_customer_is_one_person_and_the_report_counts_them(story, invoices):
     [[wanted]] = invoices.execute("select count(distinct CustomerID) from kept").fetchall()
     people = story.states["first"].people
