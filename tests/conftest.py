@@ -1,5 +1,6 @@
 """The environment of every test: folders of its own, loopback only, set before Airflow is imported."""
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -38,6 +39,9 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
+
+# Airflow, dbt and scikit-learn are many objects: to look for garbage among them takes a tenth of the time of a worker.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_configure(config: pytest.Config) -> None:

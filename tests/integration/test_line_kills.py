@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from line import TOKEN, RunningShop, environment_of, running_shop
+from line import TOKEN, RunningShop, environment_of, running_shop, write_dags
 from line_process import run_stage
 from shortcuts import WITHOUT_DBT_TESTS, quick_models
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 PROCESSES = multiprocessing.get_context("forkserver")
 AIRFLOW = Path(os.environ["AIRFLOW_HOME"])
-METADATA, EMPTY = AIRFLOW / "killed.db", AIRFLOW / "empty.db"
+METADATA, UNUSED = AIRFLOW / "killed.db", AIRFLOW / "unused.db"
 
 # Asked at the start of a stage, with the seconds that it takes undisturbed; the answer says when its time has come.
 Moment = Callable[["Home", float], Callable[[], bool]]
@@ -144,10 +144,10 @@ class Home:
     killed: dict[str, list[str]] = field(default_factory=dict)
 
     def start(self, stage: str) -> multiprocessing.Process:
-        """A stage in a process of its own, with Airflow's metadata empty: that is a cache, and not what we trust."""
+        """A stage in a process of its own, with nothing but DAGs in Airflow's metadata, which are not what we trust."""
         for left in METADATA.parent.glob(f"{METADATA.name}*"):
             left.unlink()
-        shutil.copyfile(EMPTY, METADATA)
+        shutil.copyfile(UNUSED, METADATA)
         process = PROCESSES.Process(target=run_stage, args=(self.given, stage, str(self.path / f"{stage}.log")))
         process.start()
         return process
@@ -197,10 +197,13 @@ def made(path: Path, shop: RunningShop, key: bytes) -> Iterator[Home]:
         yield Home(path, esp, settings, given)
 
 
+def copy_database(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as left, closing(sqlite3.connect(target)) as right:
+        left.backup(right)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -> Iterator[RunningShop]:
-    with closing(sqlite3.connect(AIRFLOW / "airflow.db")) as source, closing(sqlite3.connect(EMPTY)) as copy:
-        source.backup(copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{METADATA}")
         patch.setenv(*WITHOUT_DBT_TESTS)
@@ -208,9 +211,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory, airflow_database: None) -> It
         patch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)]))
         PROCESSES.set_forkserver_preload(["line_imports"])
         with running_shop(tmp_path_factory.mktemp("shop"), customers=150, days=120) as shop:
-            warm_up = PROCESSES.Process()  # so that the first stage does not pay for the imports
-            warm_up.start()
-            warm_up.join()
+            # Also so that the first stage does not pay for the imports.
+            copy_database(AIRFLOW / "airflow.db", METADATA)
+            writing = PROCESSES.Process(target=write_dags)
+            writing.start()
+            writing.join()
+            copy_database(METADATA, UNUSED)
             yield shop
 
 
@@ -225,6 +231,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, shop: RunningShop) -> 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory: pytest.TempPathFactory, shop: RunningShop, undisturbed: Home) -> Iterator[Home]:
     with made(tmp_path_factory.mktemp("disturbed") / "home", shop, b"5" * 64) as home:
+        # What is killed is the stages' own work, and not dbt as it reads its project.
+        shutil.copytree(undisturbed.path / "parsed", home.path / "parsed")
         for stage, moments in KILLS.items():
             for name, moment in moments.items():
                 home.kill(stage, name, moment(home, undisturbed.seconds[stage]))

@@ -73,6 +73,7 @@ class Landing:
         from dbt.cli.main import dbtRunner
 
         from letterpress.warehouse import parsed
+        from letterpress.warehouse.database import file_lock
 
         def parse():
             answer = self._run(dbtRunner(), "parse", *target)
@@ -80,7 +81,8 @@ class Landing:
             return answer.result
 
         kept = PARSED.joinpath(*target[1:], *([str(os.getpid())] if target else []))
-        return parsed.manifest(kept, parse, PROJECT)
+        with file_lock(PARSED.with_suffix(".lock"), timeout=300):  # so that one worker parses, and not each
+            return parsed.manifest(kept, parse, PROJECT)
 
     def _run(self, runner, *words: str, as_of: datetime = AS_OF, variables: Mapping[str, Any] | None = None):
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
