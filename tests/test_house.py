@@ -73,12 +73,12 @@ def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.module
 
 
-def importers(*packages: str, of: str = "", but: str | None = None) -> list[str]:
+def importers(*packages: str, of: str = "", but: str | tuple[str, ...] = ()) -> list[str]:
     """Where modules under a folder import one of the packages."""
     return [
         f"{name}:{line} imports {module}"
         for name, tree in trees().items()
-        if name.startswith(of) and not (but and name.startswith(but))
+        if name.startswith(of) and not name.startswith(but)
         for line, module in imported(tree)
         if module.split(".")[0] in packages
     ]
@@ -123,7 +123,8 @@ def test_nothing_imports_from_dags() -> None:
 
 
 def test_airflow_is_known_in_one_room_alone() -> None:
-    assert importers("airflow", of="plugins/", but=f"{AIRFLOW_ROOM}/") == []
+    by_airflow = "plugins/airflow_local_settings.py"  # a name and a place of Airflow's
+    assert importers("airflow", of="plugins/", but=(f"{AIRFLOW_ROOM}/", by_airflow)) == []
 
 
 def names_imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
