@@ -17,7 +17,7 @@ import httpx
 import uvicorn
 from airflow.dag_processing import dagbag
 from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import sync_bag_to_db
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.models.dag import DagModel
 from fastapi import FastAPI
 
@@ -144,9 +144,9 @@ def run_dags(*stages: str) -> Pass:
 
 
 @cache
-def bag() -> dagbag.BundleDagBag:
+def bag() -> BundleDagBag:
     """The DAGs of this checkout, parsed once after the environment was set: `dag.test()` would parse them each time."""
-    found = dagbag.BundleDagBag(dag_folder=REPOSITORY / "dags", bundle_path=REPOSITORY / "dags", bundle_name=BUNDLE)
+    found = BundleDagBag(dag_folder=REPOSITORY / "dags", bundle_path=REPOSITORY / "dags", bundle_name=BUNDLE)
     assert found.import_errors == {}
     return found
 
