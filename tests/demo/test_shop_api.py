@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from letterpress.demo.shop.app import LISTS, Fault, create_app
 from letterpress.demo.simulation.switches import Dirt
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 TODAY = datetime(2011, 1, 12, tzinfo=UTC)
 KEYS = {
     "customers": "customer_id",

@@ -21,6 +21,8 @@ from letterpress.demo.simulation.simulator import World
 from letterpress.demo.simulation.store import Store
 from letterpress.settings import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 WORLD = World(seed=2, customers=60, days=40, today=datetime(2011, 2, 1, tzinfo=UTC))
 
 

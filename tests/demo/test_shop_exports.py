@@ -21,6 +21,8 @@ from letterpress.sources import Connection, load_sources
 from letterpress.sources.files import pages
 from letterpress.sources.options import FileOptions
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 TODAY = datetime(2011, 2, 1, tzinfo=UTC)
 
 

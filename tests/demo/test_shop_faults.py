@@ -33,6 +33,8 @@ from letterpress.sources.config import Retry, Source
 from letterpress.sources.errors import SchemaChanged
 from letterpress.sources.extract import extract
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 TODAY = datetime(2011, 1, 10, tzinfo=UTC)
 PASSED = {"verdict": "passed", "checks": 0, "warnings": 0, "errors": 0}
 FAST = Retry(attempts=6, backoff_seconds=0.01)

@@ -25,6 +25,8 @@ from letterpress.demo.shop.pictures import picture, shapes
 from letterpress.demo.simulation.schemas import ENTITIES
 from letterpress.demo.simulation.vocabulary import ADJECTIVES, CATEGORIES
 
+pytestmark = pytest.mark.usefixtures("played_once")
+
 TODAY = datetime(2011, 1, 12, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
 
