@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from shortcuts import WITHOUT_DBT_TESTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_000)]
 
@@ -39,8 +40,9 @@ def user(tmp_path_factory, repository):
         "LETTERPRESS_ESP_PORT": str(esp),
         "LETTERPRESS_SMTP_PORT": str(smtp),
         "LETTERPRESS_KLAVIYO_PORT": str(klaviyo),
-        "LETTERPRESS_SHOP_CUSTOMERS": "300",
-        "LETTERPRESS_SHOP_DAYS": "200",
+        "LETTERPRESS_SHOP_CUSTOMERS": "200",
+        "LETTERPRESS_SHOP_DAYS": "150",
+        WITHOUT_DBT_TESTS[0]: WITHOUT_DBT_TESTS[1],  # tests/integration/test_line.py runs them
         # Airflow's own ports for logs: another Airflow may be up on this machine.
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(logs),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggers),
