@@ -140,7 +140,7 @@ class Followed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=1_500,
         )
 
 
@@ -213,6 +213,7 @@ def test_a_destination_is_a_small_module_and_a_block_and_does_what_every_destina
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)  # dbt parses and builds the changed project, beside all else that runs
 def test_the_recipes_work_and_their_tests_pass(followed):
     tests = list(dict.fromkeys(path for path in followed.made if re.search(r"/test_\w+\.py$", path)))
     assert len(tests) >= 8
