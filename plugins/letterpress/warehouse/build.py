@@ -37,7 +37,7 @@ LAYERS = {
 # These hold incremental models, and are built whole together or not at all.
 INCREMENTAL_LAYERS = ("staging", "intermediate", "marts")
 
-# Tests are described there without their compiled SQL, which takes longer than everything else.
+# Tests are described there without their compiled SQL: most nodes are tests, and each would be compiled.
 DOCS = ("docs", "generate", "--static", "--exclude", "resource_type:test", "resource_type:unit_test")
 
 
