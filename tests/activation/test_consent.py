@@ -90,7 +90,7 @@ def test_nobody_without_consent_is_in_any_payload_and_everybody_with_it_is_held(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=FIXTURES)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=FIXTURES)
 @given(histories)
 def test_the_gate_holds_over_many_more_histories(no_pauses, history):
     live_through(history)

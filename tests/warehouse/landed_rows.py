@@ -104,8 +104,7 @@ class Landing:
             environment.setenv("LETTERPRESS_SPILL", str(self.folder / "spill"))
             try:
                 # (What dbt writes of itself costs a second for each command; its documentation is made of it.)
-                quiet = ["--no-use-colors", "--quiet", "--log-level-file", "none"]
-                quiet += [] if words[0] == "docs" else ["--no-write-json"]
+                quiet = [] if words[0] == "docs" else ["--no-write-json"]
                 return runner.invoke([*quiet, *words, *arguments])
             finally:
                 DuckDBConnectionManager.close_all_connections()

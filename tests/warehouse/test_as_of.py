@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ FIRST = {
     "shop__refunds": shop.REFUNDS,
     "web__events": shop.EVENTS,
     "email__events": shop.MAILS,
+    "online_retail__invoice_lines": shop.INVOICE_LINES[:2],
 }
 
 # Happened before the instant, landed after it.
@@ -40,18 +41,33 @@ LATE = {
     "crm__consents": [shop.consent("K20", "C4", "withdrawn", "2011-06-15", "preference_centre")],
 }
 
-# Happened after it: whatever is known, the past must not know of it.
+# Happened after it, some of it by a millisecond: whatever is known, the past must not know of it.
+NEXT = "2011-07-01 00:00:00.001"
 LATER = {
     "crm__customers": [
         shop.account("C7", "kim@example.com", birth_date="1980-07-02", updated_at=at("2011-07-01 12:00"))
         | {"first_name": "Renamed", "loyalty_tier": "gold"},
-        shop.account("C8", "zoe@example.com", signed_up="2011-07-01 10:00"),
+        shop.account("C8", "zoe@example.com", signed_up=NEXT),
+        shop.account("C1", "other@example.com", updated_at=at(NEXT)),
     ],
-    "shop__orders": [shop.order("O21", "C1", "ann@example.com", 99.0, "2011-07-01 13:00")],
+    "shop__orders": [
+        shop.order("O21", "C1", "ann@example.com", 99.0, NEXT),
+        shop.order("O1", "C1", "ann@example.com", 99.0, "2011-05-01", updated_at=at(NEXT)),
+    ],
     "shop__order_lines": [shop.line("L21", "O21", "P1", 9, 11.0, "2011-07-01 13:00")],
-    "web__events": [shop.web("E21", "device-9", "C6", "2011-07-01 13:00", "Product Viewed")],
-    "email__events": [shop.mail("M21", "m9", "C6", "delivered", "2011-07-01 13:00")],
-    "crm__consents": [shop.consent("K21", "C1", "withdrawn", "2011-07-01 13:00", "preference_centre")],
+    "web__events": [
+        shop.web("E21", "device-9", "C6", "2011-07-01 13:00", "Product Viewed"),
+        shop.web("E22", "kiosk", "C7", NEXT, "Product Viewed"),
+    ],
+    "email__events": [
+        shop.mail("M21", "m9", "C6", "delivered", "2011-07-01 13:00"),
+        shop.mail("M22", "m2", "C1", "complaint", NEXT),
+    ],
+    "crm__consents": [shop.consent("K21", "C1", "withdrawn", NEXT, "preference_centre")],
+    "online_retail__invoice_lines": [
+        # 01:00:00.001 in London is one millisecond after the instant.
+        shop.invoice(99, "599999", "22423", 1, 10.0, invoice_date=datetime(2011, 7, 1, 1, 0, 0, 1_000)),
+    ],
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from landed_rows import AS_OF, WITHOUT_TESTS, Landing, at
-from small_shop import account, consent, invoice, land, mail, order, web
+from small_shop import land, order
 
 FEATURES = ("--select", "tag:features_phase")
 ACTIVATION = ("--select", "tag:activation_phase", "tag:operations")
@@ -255,48 +255,8 @@ def test_the_layers_of_the_orchestration_hold_every_model_once(shop):
     assert sum(len(layer) for layer in listed) == len(everything)
 
 
-@pytest.mark.slow
-def test_nothing_that_happens_after_as_of_changes_a_mart(tmp_path):
-    landing = land(Landing(tmp_path))
-    run = ("build", *WITHOUT_TESTS, "--exclude", "tag:operations")
-    assert landing.dbt(*run).success
-    before = _marts(landing)
-    later = "2011-07-01 00:00:00.001"
-    landing.load(
-        crm__customers=[
-            account("C1", "other@example.com", updated_at=at(later)),
-            account("C8", "late@example.com", signed_up=later),
-        ],
-        crm__consents=[consent("K99", "C1", "withdrawn", later)],
-        shop__orders=[
-            order("O1", "C1", "ann@example.com", 99.0, "2011-05-01", updated_at=at(later)),
-            order("O99", "C1", "ann@example.com", 99.0, later),
-        ],
-        web__events=[web("E99", "kiosk", "C7", later, "Product Viewed")],
-        email__events=[mail("M99", "m2", "C1", "complaint", later)],
-        online_retail__invoice_lines=[
-            # 01:00:00.001 in London is one millisecond after as_of.
-            invoice(99, "599999", "22423", 1, 10.0, invoice_date=at("2011-07-01 01:00:00.001").replace(tzinfo=None))
-        ],
-    )
-    assert landing.dbt(*run).success
-    after = _marts(landing)
-    counts = "marts.fct_source_reconciliation"
-    arrived = set(after.pop(counts)) - set(before.pop(counts))
-    assert after == before
-    assert {row[2] for row in arrived} == {"landed", "after_as_of"}
-
-
 def test_an_event_at_as_of_itself_counts(tmp_path):
     landing = Landing(tmp_path)
     landing.load(shop__orders=[order("O1", "C1", "ann@example.com", 30.0, "2011-07-01")])
     assert landing.dbt("build", *WITHOUT_TESTS, *FEATURES).success
     assert landing.query("select order_id from marts.fct_orders") == [("shop:O1",)]
-
-
-def _marts(landing: Landing) -> dict[str, list[tuple]]:
-    tables = landing.query(
-        "select table_schema || '.' || table_name from information_schema.tables "
-        "where table_schema in ('marts', 'features', 'activation')"
-    )
-    return {table: landing.query(f"select * from {table} order by all") for [table] in tables}

@@ -60,7 +60,7 @@ def test_nobody_without_consent_is_in_any_payload_and_whoever_said_no_is_mailed_
 @pytest.mark.slow
 @pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("vendor", of_vendors(*VENDORS))
-@settings(max_examples=5, **COMMON)
+@settings(max_examples=3, **COMMON)
 @given(history=histories)
 def test_the_gate_holds_over_many_more_histories(clock, vendor, history):
     live_through(vendor, clock, history)
