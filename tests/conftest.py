@@ -52,7 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(_HOME, ignore_errors=True))
 
 
-LONGEST = ("test_make_run", "test_line", "test_line_kills", "test_dbt_postgres", "test_as_of")  # of the slow proofs
+LONGEST = (  # of the slow proofs
+    *("test_make_run", "test_line", "test_line_kills", "test_dbt_postgres", "test_dbt_policy"),
+    *("test_as_of", "test_dbt_incremental"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
