@@ -33,7 +33,7 @@ os.environ.update(
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "DO_NOT_TRACK": "1",
-        # dbt makes a line of each of its events, 30 a model, before it drops it: 8 % of a build.
+        # dbt makes a line of each of its events, 30 a model, before it drops it: 7 % of a build.
         "DBT_LOG_LEVEL": "none",
         "DBT_LOG_LEVEL_FILE": "none",
         "GX_ANALYTICS_ENABLED": "False",

@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 def user(tmp_path_factory, repository):
     """A user's shell, in which LETTERPRESS_* are set and `make` commands are given."""
     airflow, shop, esp, smtp, klaviyo, logs, triggers = free_ports(7)
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LETTERPRESS"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LETTERPRESS", "DBT_"))}
     env |= {
         "LETTERPRESS_HOME": str(tmp_path_factory.mktemp("home")),
         "LETTERPRESS_AIRFLOW_PORT": str(airflow),

@@ -104,8 +104,8 @@ class Landing:
             environment.setenv("LETTERPRESS_SPILL", str(self.folder / "spill"))
             try:
                 # (What dbt writes of itself costs a second for each command; its documentation is made of it.)
-                quiet = [] if words[0] == "docs" else ["--no-write-json"]
-                return runner.invoke([*quiet, *words, *arguments])
+                unwritten = [] if words[0] == "docs" else ["--no-write-json"]
+                return runner.invoke([*unwritten, *words, *arguments])
             finally:
                 DuckDBConnectionManager.close_all_connections()
 

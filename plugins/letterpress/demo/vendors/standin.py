@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -88,7 +89,7 @@ def route(
     return mark
 
 
-class StandIn:
+class StandIn(ABC):
     """A vendor's API as its customers meet it. Subclasses mark their handlers with :func:`route`.
 
     ``specification`` holds every request and answer to the vendor's document: a request that does not fit is
@@ -126,13 +127,13 @@ class StandIn:
         self._routes.sort(key=lambda one: (one.template.count("{"), one.template))
         self._windows: dict[str, Window] = {}
 
+    @abstractmethod
     def authorise(self, call: Call) -> None:
         """Raise :class:`Refusal` for a request without the right credentials."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse(self, refusal: Refusal) -> Answer:
         """The vendor's form of a refusal."""
-        raise NotImplementedError
 
     def throttle(self, wait: float, call: Call) -> Refusal:
         """The vendor's way of saying "too many"."""
